@@ -1,0 +1,93 @@
+"""The ledger of calls. Order: intent, commit; call; then one transaction with the raw reply and what it says."""
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, text, update
+
+from db import tables
+from winnow.calls import Intent, Reply, Usage
+from winnow.exceptions import JobStoppedError
+
+_call = tables.Call.__table__
+
+# One round trip decides: is the cell open, does its job run, and has nobody had an answer to this request yet.
+_INTEND = text("""
+    WITH open AS (
+        SELECT cell.call_key, cell.request_key FROM cell JOIN job ON job.id = cell.job_id
+        WHERE cell.id = :cell AND cell.status = 'pending' AND job.status = 'running'
+    )
+    INSERT INTO call (call_key, request_key, model, parameters, status)
+    SELECT call_key, request_key, :model, cast(:parameters AS jsonb), 'intended' FROM open
+    ON CONFLICT (call_key) DO UPDATE
+        SET status = 'intended', attempts = call.attempts + 1, started_at = now(), error = NULL
+        WHERE call.status IN ('intended', 'failed')
+    RETURNING id
+""")
+
+
+def intend(connection: Connection, cell_id: int, *, model: str, parameters: str) -> Intent | None:
+    """Note that a cell's call is about to be made. None where the cell has ended in the meantime.
+
+    Args:
+        parameters: the model's parameters as JSON.
+
+    Returns:
+        The intent; with the stored reply where the same request is answered already, so that it is not bought again.
+
+    Raises:
+        JobStoppedError: the job is not running.
+    """
+    call_id = connection.scalar(_INTEND, {"cell": cell_id, "model": model, "parameters": parameters})
+    if call_id is not None:
+        return Intent(call_id=call_id)
+    row = connection.execute(
+        text("""
+            SELECT job.status AS job_status, cell.status AS cell_status, call.* FROM cell
+            JOIN job ON job.id = cell.job_id LEFT JOIN call ON call.call_key = cell.call_key WHERE cell.id = :cell
+        """),
+        {"cell": cell_id},
+    ).one()
+    if row.job_status != "running":
+        raise JobStoppedError(f"the job is {row.job_status}")
+    return Intent(call_id=row.id, reply=_reply(row)) if row.cell_status == "pending" else None
+
+
+def _reply(row: Row[Any]) -> Reply:
+    stored = row.reply
+    return Reply(
+        raw=stored["raw"], text=stored["text"], refusal=stored["refusal"], finish_reason=row.finish_reason,
+        usage=Usage(
+            prompt_tokens=row.prompt_tokens, cached_tokens=row.cached_tokens, completion_tokens=row.completion_tokens
+        ),
+        seconds=row.seconds,
+    )  # fmt: skip
+
+
+def keep_reply(connection: Connection, call_id: int, reply: Reply, *, error: str | None = None) -> None:
+    """Store a reply as it came. With an `error` it is no answer: it was paid for, but may be asked again."""
+    connection.execute(
+        update(_call)
+        .where(_call.c.id == call_id)
+        .values(
+            status="unusable" if error else "answered",
+            error=error,
+            reply={"raw": reply.raw, "text": reply.text, "refusal": reply.refusal},
+            finish_reason=reply.finish_reason,
+            seconds=reply.seconds,
+            answered_at=func.now(),
+            **asdict(reply.usage),
+        )
+    )
+
+
+def keep_failure(connection: Connection, call_id: int, error: str) -> None:
+    """Note that a call brought no reply."""
+    connection.execute(
+        update(_call).where(_call.c.id == call_id, _call.c.status == "intended").values(status="failed", error=error)
+    )
+
+
+def models(connection: Connection) -> list[str]:
+    """The models that calls were made to."""
+    return list(connection.scalars(select(_call.c.model).distinct().order_by(_call.c.model)))

@@ -1,0 +1,145 @@
+"""Documents with their text and blocks."""
+
+from dataclasses import asdict, astuple, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, any_, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from db import tables
+from winnow.documents import Block, Box, ParsedDocument
+from winnow.exceptions import DocumentError
+
+_document, _block = tables.Document.__table__, tables.Block.__table__
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredDocument:
+    """A document without its text."""
+
+    id: int
+    sha256: str
+    name: str
+    status: str
+    reason: str | None
+    detail: str | None
+    words: int | None
+    pages: int | None
+    text_hash: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentContent:
+    """A document's text with its blocks, in order."""
+
+    text: str
+    text_hash: str
+    blocks: tuple[Block, ...]
+
+
+def find(connection: Connection, project_id: int, sha256: str) -> StoredDocument | None:
+    """The project's document with these bytes."""
+    chosen = _listing().where(_document.c.project_id == project_id, _document.c.sha256 == sha256)
+    row = connection.execute(chosen).one_or_none()
+    return _stored(row) if row else None
+
+
+def of_project(connection: Connection, project_id: int) -> list[StoredDocument]:
+    """All documents of a project, in the order of their names."""
+    chosen = _listing().where(_document.c.project_id == project_id).order_by(_document.c.name, _document.c.id)
+    return [_stored(row) for row in connection.execute(chosen)]
+
+
+def _listing() -> Any:
+    return select(*(_document.c[field] for field in StoredDocument.__dataclass_fields__))
+
+
+def _stored(row: Any) -> StoredDocument:
+    return StoredDocument(**row._mapping)
+
+
+def content(connection: Connection, document_id: int) -> DocumentContent:
+    """A parsed document's text and blocks."""
+    row = connection.execute(select(_document.c.text, _document.c.text_hash).where(_document.c.id == document_id)).one()
+    rows = connection.execute(select(_block).where(_block.c.document_id == document_id).order_by(_block.c.position))
+    return DocumentContent(text=row.text, text_hash=row.text_hash, blocks=tuple(_block_from(row) for row in rows))
+
+
+def _block_from(row: Any) -> Block:
+    box = Box(x0=row.box[0], y0=row.box[1], x1=row.box[2], y1=row.box[3]) if row.box else None
+    return Block(kind=row.kind, start=row.start, end=row.end, page=row.page, box=box)
+
+
+def note_name(connection: Connection, document_id: int, name: str) -> bool:
+    """Note another name of the same bytes; False where it is known already."""
+    noted = connection.execute(
+        update(_document)
+        .where(
+            _document.c.id == document_id,
+            _document.c.name != name,
+            ~(literal(name) == any_(_document.c.other_names)),
+        )
+        .values(other_names=func.array_append(_document.c.other_names, name))
+    )
+    return noted.rowcount > 0
+
+
+def save_parsed(
+    connection: Connection,
+    project_id: int,
+    *,
+    sha256: str,
+    name: str,
+    size_bytes: int,
+    parsed: ParsedDocument,
+) -> int:
+    """Store a parsed document; one that had failed before is mended. Returns its id."""
+    values = {
+        "status": "parsed", "reason": None, "detail": None, "media_type": parsed.media_type, "parser": parsed.parser,
+        "pages": parsed.pages, "words": parsed.words, "text": parsed.text, "text_hash": parsed.text_hash,
+    }  # fmt: skip
+    document_id = _save(connection, project_id, sha256, name, size_bytes, values)
+    blocks = [
+        {"document_id": document_id, "position": position}
+        | asdict(block) | {"box": list(astuple(block.box)) if block.box else None}
+        for position, block in enumerate(parsed.blocks)
+    ]  # fmt: skip
+    connection.execute(_block.delete().where(_block.c.document_id == document_id))
+    connection.execute(insert(_block), blocks)
+    return document_id
+
+
+def save_failed(
+    connection: Connection, project_id: int, *, sha256: str, name: str, size_bytes: int, error: DocumentError
+) -> int:
+    """Store a document that gave no text, with the reason. Returns its id."""
+    values = {"status": "failed", "reason": error.reason, "detail": str(error)}
+    return _save(connection, project_id, sha256, name, size_bytes, values)
+
+
+def _save(
+    connection: Connection, project_id: int, sha256: str, name: str, size_bytes: int, values: dict[str, Any]
+) -> int:
+    identity = {"project_id": project_id, "sha256": sha256, "name": name, "size_bytes": size_bytes}
+    statement = (
+        upsert(_document)
+        .values(**identity, **values)
+        .on_conflict_do_update(index_elements=["project_id", "sha256"], set_=values)
+    )
+    return int(connection.execute(statement.returning(_document.c.id)).scalar_one())
+
+
+def copy_from_other_project(connection: Connection, project_id: int, *, sha256: str, name: str) -> int | None:
+    """Take over what another project has parsed from the same bytes. None where there is none."""
+    source = connection.execute(
+        select(_document).where(_document.c.sha256 == sha256, _document.c.status == "parsed").limit(1)
+    ).one_or_none()
+    if source is None:
+        return None
+    copied = ("media_type", "parser", "pages", "words", "text", "text_hash", "status")
+    values = {column: source._mapping[column] for column in copied}
+    document_id = _save(connection, project_id, sha256, name, source.size_bytes, values)
+    columns = [column for column in _block.c if column.name != "document_id"]
+    chosen = select(literal(document_id), *columns).where(_block.c.document_id == source.id)
+    connection.execute(insert(_block).from_select(["document_id", *(column.name for column in columns)], chosen))
+    return document_id

@@ -1,0 +1,231 @@
+"""Jobs, their events, and the lock that keeps two processes off one job."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, text, update
+
+from db import tables
+from db.session import engine
+from winnow.exceptions import BusyError, DefinitionError
+from winnow.jobs import UNFINISHED, Counts, Job, JobOptions, JobStatus, Spending
+
+_job, _event, _cell, _call = (table.__table__ for table in (tables.Job, tables.JobEvent, tables.Cell, tables.Call))
+_project = tables.Project.__table__
+
+
+@contextlib.contextmanager
+def held(job_id: int) -> Iterator[None]:
+    """Hold a job for this process. The database lets go of it when the process ends, however it ends.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if not connection.scalar(select(func.pg_try_advisory_lock(_lock_key(job_id)))):
+            raise _busy(job_id)
+        try:
+            yield
+        finally:
+            connection.execute(select(func.pg_advisory_unlock(_lock_key(job_id))))
+
+
+def _busy(job_id: int) -> BusyError:
+    return BusyError(f"Job {job_id} is being run by another process; watch it with `winnow job {job_id}`.")
+
+
+def _lock_key(job_id: int) -> Any:
+    return func.hashtextextended("winnow job", job_id)
+
+
+def lock_planning(connection: Connection, project_id: int) -> None:
+    """Let one process at a time plan jobs of a project, until its transaction ends."""
+    connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("winnow plan", project_id))))
+
+
+def create(connection: Connection, project_id: int, options: JobOptions, *, rules: str, flow_run_id: str | None) -> int:
+    """A new running job without cells. Returns its id."""
+    values = {
+        "project_id": project_id, "kind": options.kind, "status": "running", "model": options.model,
+        "options": asdict(options), "rules": rules,
+        "flow_run_id": flow_run_id,
+    }  # fmt: skip
+    job_id = int(connection.execute(insert(_job).values(values).returning(_job.c.id)).scalar_one())
+    log(connection, job_id, "created")
+    return job_id
+
+
+def unfinished(connection: Connection, project_id: int, options: JobOptions) -> Job | None:
+    """The newest unfinished job that was asked to do the same. A seed not given fits any seed."""
+    rows = connection.execute(
+        _with_project()
+        .where(_job.c.project_id == project_id, _job.c.status.in_(UNFINISHED), _job.c.kind == options.kind)
+        .order_by(_job.c.id.desc())
+    )
+    wanted = asdict(options)
+    for row in rows:
+        stored = asdict(_options(row.options))
+        if wanted["seed"] is None:
+            stored["seed"] = None
+        if stored == wanted:
+            return _from_row(connection, row)
+    return None
+
+
+def abandon_others(connection: Connection, project_id: int, job_id: int) -> None:
+    """Cancel the project's other unfinished jobs of this kind that no process holds: this one takes their place."""
+    kind = select(_job.c.kind).where(_job.c.id == job_id).scalar_subquery()
+    rows = connection.scalars(
+        select(_job.c.id).where(
+            _job.c.project_id == project_id,
+            _job.c.status.in_(UNFINISHED),
+            _job.c.id != job_id,
+            _job.c.kind == kind,
+        )
+    )
+    for other in list(rows):
+        if connection.scalar(select(func.pg_try_advisory_xact_lock(_lock_key(other)))):
+            set_status(connection, other, "cancelled", f"superseded by job {job_id}")
+
+
+def get(connection: Connection, job_id: int) -> Job:
+    """A job with its counts.
+
+    Raises:
+        DefinitionError: there is no such job.
+    """
+    row = connection.execute(_with_project().where(_job.c.id == job_id)).one_or_none()
+    if row is None:
+        raise DefinitionError(f"There is no job {job_id}. List the jobs with `winnow jobs`.")
+    return _from_row(connection, row)
+
+
+def newest(connection: Connection, limit: int = 20) -> list[Job]:
+    """The newest jobs first."""
+    rows = connection.execute(_with_project().order_by(_job.c.id.desc()).limit(limit)).all()
+    return [_from_row(connection, row) for row in rows]
+
+
+def newest_id(connection: Connection, project_id: int) -> int | None:
+    """The id of a project's newest job."""
+    found: int | None = connection.scalar(select(func.max(_job.c.id)).where(_job.c.project_id == project_id))
+    return found
+
+
+def running_id(connection: Connection, project_id: int) -> int | None:
+    """The id of a project's newest running job."""
+    chosen = select(func.max(_job.c.id)).where(_job.c.project_id == project_id, _job.c.status == "running")
+    found: int | None = connection.scalar(chosen)
+    return found
+
+
+def of_flow_run(connection: Connection, flow_run_id: str) -> list[int]:
+    """The unfinished jobs that a flow run drives."""
+    chosen = select(_job.c.id).where(_job.c.flow_run_id == flow_run_id, _job.c.status.in_(UNFINISHED))
+    return list(connection.scalars(chosen))
+
+
+def _with_project() -> Any:
+    return select(_job, _project.c.name.label("project")).join(_project, _project.c.id == _job.c.project_id)
+
+
+def _from_row(connection: Connection, row: Any) -> Job:
+    return Job(
+        id=row.id, project=row.project, status=row.status, options=_options(row.options), reason=row.reason,
+        counts=counts(connection, row.id), created_at=row.created_at, finished_at=row.finished_at,
+    )  # fmt: skip
+
+
+def _options(stored: dict[str, Any]) -> JobOptions:
+    return JobOptions(**(stored | {"variables": tuple(stored["variables"])}))
+
+
+def counts(connection: Connection, job_id: int) -> Counts:
+    """The job's cells by status."""
+    rows = connection.execute(
+        select(_cell.c.status, func.count()).where(_cell.c.job_id == job_id).group_by(_cell.c.status)
+    )
+    return Counts(**{status: number for status, number in rows})  # noqa: C416 # rows, not pairs, to the type checker
+
+
+def status(connection: Connection, job_id: int) -> JobStatus:
+    """The job's status alone."""
+    found: JobStatus = connection.execute(select(_job.c.status).where(_job.c.id == job_id)).scalar_one()
+    return found
+
+
+def spending(connection: Connection, job_id: int) -> Spending:
+    """What the calls behind this job's cells cost, whichever job bought them."""
+    calls = select(_cell.c.call_key).where(_cell.c.job_id == job_id).distinct().subquery()
+    columns = [_call.c.prompt_tokens, _call.c.cached_tokens, _call.c.completion_tokens]
+    sums = [func.coalesce(func.sum(column), 0) for column in columns]
+    query = (
+        select(func.count(), *sums)
+        .select_from(_call)
+        .join(calls, calls.c.call_key == _call.c.call_key)
+        .where(_call.c.reply.is_not(None))
+    )
+    answered, prompt, cached, completion = connection.execute(query).one()
+    return Spending(calls=answered, prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion)
+
+
+def bought(connection: Connection, job_id: int) -> int:
+    """How many of the calls behind this job's cells were made since the job was created."""
+    query = text("""
+        SELECT count(DISTINCT call.id) FROM job JOIN cell ON cell.job_id = job.id
+        JOIN call ON call.call_key = cell.call_key WHERE job.id = :job AND call.started_at >= job.created_at
+    """)
+    return int(connection.execute(query, {"job": job_id}).scalar_one())
+
+
+def resume(connection: Connection, job_id: int, *, rules: str, flow_run_id: str | None) -> None:
+    """Let an unfinished job run on, under another flow run and the rules of today's codebook.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    if not connection.scalar(select(func.pg_try_advisory_xact_lock(_lock_key(job_id)))):
+        raise _busy(job_id)
+    values = {"status": "running", "reason": None, "rules": rules, "flow_run_id": flow_run_id}
+    connection.execute(update(_job).where(_job.c.id == job_id).values(values))
+    log(connection, job_id, "resumed")
+
+
+def set_status(connection: Connection, job_id: int, new: JobStatus, reason: str | None = None) -> bool:
+    """Change a job's status; False where it has ended already."""
+    finished = None if new in UNFINISHED else func.now()
+    changed = connection.execute(
+        update(_job)
+        .where(_job.c.id == job_id, _job.c.status.in_(UNFINISHED), _job.c.status != new)
+        .values(status=new, reason=reason, finished_at=finished)
+    )
+    if changed.rowcount:
+        log(connection, job_id, new, reason)
+    return changed.rowcount > 0
+
+
+def finish(connection: Connection, job_id: int) -> None:
+    """End a running job that has nothing pending. One with failed cells ends `completed_with_errors`."""
+    now = counts(connection, job_id)
+    if not now.pending and status(connection, job_id) == "running":
+        set_status(connection, job_id, "completed_with_errors" if now.failed else "completed")
+
+
+def withdraw(connection: Connection, job_id: int) -> bool:
+    """Delete a job for which nothing was answered, as if it had not been asked for; False where something was."""
+    if counts(connection, job_id).done:
+        return False
+    connection.execute(_job.delete().where(_job.c.id == job_id))
+    return True
+
+
+def log(connection: Connection, job_id: int, event: str, detail: str | None = None) -> None:
+    """Note what happened to a job, and who did it: the database's session name tells the process apart."""
+    who = text("session_user || '@' || coalesce(inet_client_addr()::text, 'local') || ' ' || pg_backend_pid()")
+    row = select(text(":job"), text(":event"), who, text(":detail"))
+    connection.execute(
+        insert(_event).from_select(["job_id", "event", "who", "detail"], row),
+        {"job": job_id, "event": event, "detail": detail},
+    )

@@ -1,0 +1,65 @@
+"""Where the database is, and explicit transactions on it."""
+
+import contextlib
+from collections.abc import Iterator
+from functools import cache
+
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from db import embedded
+from winnow.exceptions import DefinitionError
+from winnow.settings import settings
+
+
+@cache
+def engine() -> Engine:
+    """This process's engine, made once. Its pool checks a connection before lending it."""
+    return create_engine(
+        database_url(),
+        pool_pre_ping=True,
+        pool_size=settings().concurrency + 8,
+        max_overflow=settings().concurrency,
+        connect_args={"application_name": "winnow", "connect_timeout": 10},
+    )
+
+
+@cache
+def database_url() -> URL:
+    """The URL of Winnow's database, for SQLAlchemy and psycopg 3. Starts the embedded server where none is set.
+
+    Raises:
+        DefinitionError: the setting is not a PostgreSQL URL.
+    """
+    given = settings().database_url
+    if given is None:
+        return make_url(embedded.database_url(settings().home)).set(drivername="postgresql+psycopg")
+    try:
+        url = make_url(given.get_secret_value())
+    except ArgumentError:
+        url = None
+    if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
+        raise DefinitionError(
+            "WINNOW_DATABASE_URL is not the address of a PostgreSQL database; "
+            "it looks like postgresql://user:password@host:5432/name"
+        )
+    return url.set(drivername="postgresql+psycopg")
+
+
+@contextlib.contextmanager
+def transaction() -> Iterator[Connection]:
+    """One transaction: committed when the block ends, rolled back when it raises.
+
+    Raises:
+        DefinitionError: the database cannot be reached.
+    """
+    try:
+        connection = engine().connect()
+    except OperationalError as error:
+        where = database_url().render_as_string(hide_password=True)
+        said = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
+        raise DefinitionError(
+            f"The database {where} cannot be reached: {said}. Check WINNOW_DATABASE_URL and that the server runs."
+        ) from error
+    with connection, connection.begin():
+        yield connection

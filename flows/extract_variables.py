@@ -1,0 +1,105 @@
+"""Run a job: plan its cells, map one task run per (document, variable), report.
+
+Core: `tasks.plan_job`, `tasks.extract_cell`. On the command line: `winnow run PROJECT`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from prefect import flow, runtime, unmapped
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from db import cells, jobs
+from db.session import transaction
+from flows.map_windows import map_windows
+from tasks import job_artifacts, models
+from tasks.extract_cell import extract_cell
+from tasks.plan_job import plan_job
+from tasks.run_job import running
+from winnow.jobs import CellRef, Job, JobOptions
+from winnow.settings import settings
+
+_MOST_THREADS = 1100  # threads are made as they are needed: twice the concurrency, which settings limit to 512
+
+
+def _cancel_job(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 # Prefect's hook
+    with transaction() as connection:
+        for job_id in jobs.of_flow_run(connection, str(flow_run.id)):
+            jobs.set_status(connection, job_id, "cancelled", "the flow run was cancelled")
+
+
+@flow(
+    name="extract-variables",
+    flow_run_name="extract-{project}",
+    description="Ask a model for every variable of every document, and keep value, confidence and evidence.",
+    task_runner=ThreadPoolTaskRunner(max_workers=_MOST_THREADS),  # type: ignore[arg-type] # its own futures
+    on_cancellation=[_cancel_job],
+)
+def extract_variables(
+    project: str,
+    sample: int | None = None,
+    variables: list[str] | None = None,
+    model: str = "",
+    concurrency: int | None = None,
+    seed: int | None = None,
+) -> dict[str, Any]:
+    """Ask a model for every variable of every document of a project.
+
+    What was answered before is not asked again. A run that was interrupted goes on where it stopped.
+
+    Args:
+        project: Name of the project, as its codebook gives it.
+        sample: Try so many documents, drawn at random, in place of all.
+        variables: Names of the variables to ask for; none for all of the codebook.
+        model: Model as provider:name, such as openai:gpt-4.1-mini, or baseline; empty for the one that is set.
+        concurrency: Calls in flight at once; without it, the number that is set.
+        seed: Draw the sample of an earlier job again: the seed that it reported.
+    """
+    options = job_options(sample, variables, model, seed)
+    job = plan_job(project, options, runtime.flow_run.get_id())
+    slots = concurrency or settings().concurrency
+    with running(job, slots) as run, job_artifacts.progress(job) as progress:
+        ended = map_windows(
+            lambda batch: extract_cell.map(
+                [cell.id for cell in batch],
+                [cell.document for cell in batch],
+                [cell.variable for cell in batch],
+                job=unmapped(job.id),
+            ),
+            _pending(job, page=4 * slots),
+            window=2 * slots,
+            interrupted=run.interrupt,
+        )
+        for _ in ended:
+            if run.stopped:
+                break
+            progress.show(run.counts)
+    return job_artifacts.report(job.id)
+
+
+def job_options(sample: int | None, variables: list[str] | None, model: str, seed: int | None) -> JobOptions:
+    """What a run is asked to do, from its parameters."""
+    return JobOptions(
+        kind="full" if sample is None else "sample",
+        model=models.chosen_model(model),
+        variables=tuple(variables or ()),
+        sample=sample,
+        seed=seed,
+    )
+
+
+def _pending(job: Job, page: int) -> Iterator[CellRef]:
+    """The job's pending cells, read a page at a time, so that memory does not grow with their number."""
+    after = 0
+    while True:
+        with transaction() as connection:
+            refs = cells.pending(connection, job.id, after=after, limit=page)
+        if not refs:
+            return
+        yield from refs
+        after = refs[-1].id
+
+
+if __name__ == "__main__":
+    extract_variables.serve()

@@ -1,0 +1,49 @@
+"""Ingest files into a project: collect, then parse each once.
+
+Core: `tasks.collect_files`, `tasks.ingest_file`. On the command line: `winnow ingest PROJECT PATH...`.
+"""
+
+from collections import Counter
+
+from prefect import flow, unmapped
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from db import projects
+from db.session import transaction
+from db.upgrade import ready
+from flows.map_windows import map_windows
+from tasks.collect_files import collect_files
+from tasks.ingest_file import ingest_file
+
+_AT_ONCE = 4  # parsing is work for processors, of which PDF's can be used by one thread at a time
+
+
+@flow(
+    name="ingest-documents",
+    flow_run_name="ingest-{project}",
+    description="Read files and folders into a project. The same bytes are read once.",
+    task_runner=ThreadPoolTaskRunner(max_workers=_AT_ONCE),  # type: ignore[arg-type] # its own futures
+)
+def ingest_documents(project: str, paths: list[str]) -> dict[str, int]:
+    """Read files and folders into a project.
+
+    Args:
+        project: Name of the project, as its codebook gives it.
+        paths: Files and folders on the machine of the worker; folders are walked through.
+    """
+    ready()
+    with transaction() as connection:
+        project_id = projects.get(connection, project).id
+    files = collect_files(paths)
+    ended = map_windows(
+        lambda batch: ingest_file.map(
+            [file.path for file in batch], [file.name for file in batch], project_id=unmapped(project_id)
+        ),
+        files,
+        window=4 * _AT_ONCE,
+    )
+    return dict(Counter(str(future.result()) for future in ended))
+
+
+if __name__ == "__main__":
+    ingest_documents.serve()

@@ -1,0 +1,99 @@
+"""What commands say to people. Figures come first; tables where there is more than a line of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from db.documents import StoredDocument
+from winnow.agreement import Agreement
+from winnow.jobs import Job
+from winnow.projects import AppliedCodebook
+
+_out = Console(highlight=False, soft_wrap=True)
+_MOST_SHOWN = 20
+
+
+def tell_applied(applied: AppliedCodebook) -> None:
+    """What applying a codebook changed, a line per variable that changed."""
+    _say(f"Project {applied.project}: {applied.change} (codebook version {applied.version})")
+    for variable in applied.variables:
+        if variable.change == "unchanged":
+            continue
+        what = f" ({', '.join(variable.fields)})" if variable.fields else ""
+        now = "" if variable.change == "removed" else f", prompt version {variable.prompt_version}"
+        _say(f"  {variable.name}: {variable.change}{what}{now}")
+    unchanged = sum(variable.change == "unchanged" for variable in applied.variables)
+    if unchanged and applied.change != "created":
+        _say(f"  {unchanged} variable{_s(unchanged)} unchanged")
+
+
+def tell_ingested(outcome: Mapping[str, int], stored: Sequence[StoredDocument]) -> None:
+    """What became of the files, and which documents of the project gave no text."""
+    words = {"parsed": "read", "failed": "failed", "known": "known already", "named": "known under another name"}
+    _say(", ".join(f"{outcome[key]} {word}" for key, word in words.items() if outcome.get(key)) or "No files")
+    failed = [document for document in stored if document.status == "failed"]
+    for document in failed[:_MOST_SHOWN]:
+        _say(f"  {document.name}: {document.reason} ({document.detail})")
+    if len(failed) > _MOST_SHOWN:
+        _say(f"  and {len(failed) - _MOST_SHOWN} more")
+    parsed = len(stored) - len(failed)
+    _say(
+        f"The project has {parsed} document{_s(parsed)} to ask about" + (f", {len(failed)} without text" * bool(failed))
+    )
+
+
+def tell_job(figures: Mapping[str, Any]) -> None:
+    """A job's figures."""
+    cells = figures["cells"]
+    _say(f"Job {figures['job']} of {figures['project']} ({figures['kind']}): {figures['status'].replace('_', ' ')}")
+    if figures["reason"]:
+        _say(f"  {figures['reason']}")
+    _say(
+        f"  {cells['total']} cells: {cells['extracted']} extracted, {cells['flagged']} flagged, "
+        f"{cells['failed']} failed, {cells['pending']} pending"
+    )
+    for reason, number in figures["failures"].items():
+        _say(f"    failed: {number} {reason}")
+    _say(
+        f"  {figures['calls']} calls to {figures['model']}: {figures['prompt_tokens']} prompt tokens "
+        f"({figures['cached_tokens']} cached), {figures['completion_tokens']} completion tokens"
+    )
+    if figures["kind"] == "sample":
+        _say(f"  sample of {figures['sample']} documents, seed {figures['seed']}")
+
+
+def tell_jobs(newest: Sequence[Job]) -> None:
+    """Jobs as a table, newest first."""
+    if not newest:
+        _say("There are no jobs yet. Start one with `winnow run PROJECT`.")
+        return
+    table = Table("job", "project", "kind", "model", "status", "cells", "done", "flagged", "failed", "started")
+    for job in newest:
+        counts = job.counts
+        numbers = [str(number) for number in (counts.total, counts.done, counts.flagged, counts.failed)]
+        started = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        cells = [str(job.id), job.project, job.options.kind, job.options.model, job.status, *numbers, started]
+        table.add_row(*(Text(cell) for cell in cells))
+    _out.print(table)
+
+
+def tell_agreement(agreement: Agreement) -> None:
+    """How the dataset compares with the gold table, variable by variable."""
+    table = Table("variable", "right", "wrong", "missed", "invented", "accuracy")
+    for name, tally in [*agreement.variables.items(), ("all", agreement.overall)]:
+        right = tally.correct + tally.correct_empty
+        numbers = [str(number) for number in (right, tally.wrong, tally.missed, tally.invented)]
+        accuracy = f"{tally.accuracy:.0%}" if tally.accuracy is not None else ""
+        table.add_row(Text(name), *numbers, accuracy)
+    _out.print(table)
+
+
+def _say(line: str) -> None:
+    _out.print(Text(line))  # as it is: a name in brackets is no markup
+
+
+def _s(number: int) -> str:
+    return "" if number == 1 else "s"

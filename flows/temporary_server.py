@@ -1,0 +1,37 @@
+"""A Prefect server for one command, where none runs: started by `flows.prefect_environment`.
+
+Prefect could start one by itself, but that one outlives a command that is killed, and makes the command import the
+whole server. This one ends when its standard input does, that is with the process that started it.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+
+_ENDS_WITHIN = 10.0  # seconds for what is still being written
+
+
+def main() -> None:
+    """Bind a free port, print it, and serve until standard input ends. Connections made meanwhile wait."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    print(listener.getsockname()[1], flush=True)
+
+    import uvicorn
+
+    os.environ.update(PREFECT_UI_ENABLED="0", PREFECT__SERVER_EPHEMERAL="1", PREFECT__SERVER_FINAL="1")
+    config = uvicorn.Config("prefect.server.api.server:create_app", factory=True, lifespan="on", log_level="error")
+    server = uvicorn.Server(config)
+    threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
+    asyncio.run(server.serve(sockets=[listener]))
+
+
+def _end_with_parent(server: object) -> None:
+    sys.stdin.buffer.read()
+    server.should_exit = True  # type: ignore[attr-defined] # uvicorn's own way
+    threading.Timer(_ENDS_WITHIN, os._exit, args=(0,)).start()
+
+
+if __name__ == "__main__":
+    main()

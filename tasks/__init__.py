@@ -1,0 +1,1 @@
+"""The units of work. Third-party errors become Winnow's own here."""

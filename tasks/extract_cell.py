@@ -1,0 +1,199 @@
+"""One cell: intent, call, and one transaction with the raw reply and what it says."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NoReturn, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from sqlalchemy.exc import OperationalError
+
+from db import calls, cells, documents, extractions, jobs, projects
+from db.cells import CellWork
+from db.session import transaction
+from tasks import models
+from tasks.gates import gate_of
+from winnow.answers import answer_for
+from winnow.calls import Intent, Reply
+from winnow.checking import check_answer
+from winnow.exceptions import (
+    DefinitionError,
+    JobStoppedError,
+    OutputError,
+    PassingError,
+    RateLimitedError,
+    RejectedCallError,
+    StayingError,
+)
+from winnow.grounding import Grounder
+from winnow.projects import PromptVersion
+from winnow.prompts import build_prompt
+from winnow.replies import interpret
+
+logger = logging.getLogger(__name__)
+
+RETRY_DELAYS = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]  # seconds before each further try, plus up to half of it
+
+_Result = TypeVar("_Result")
+
+
+def _passes(task_: Any, task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 # Prefect's signature
+    return isinstance(state.result(raise_on_failure=False), PassingError)
+
+
+@task(
+    name="extract-cell",
+    task_run_name="{document} · {variable}",
+    retries=len(RETRY_DELAYS),
+    retry_delay_seconds=RETRY_DELAYS,
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_passes,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    log_prints=False,
+)
+def extract_cell(cell: int, document: str, variable: str, job: int) -> str:  # noqa: ARG001 # names show in the UI
+    """Answer one cell of a job, or give it its reason why not.
+
+    Returns:
+        The cell's end: extracted, flagged, stopped (the job no longer runs) or settled (another run was quicker).
+
+    Raises:
+        WinnowError: as the run's state, so that the Prefect UI shows it. The cell's own row holds the reason too,
+            except where a further try follows or the whole job pauses.
+    """
+    try:
+        return _answer(job, cell)
+    except JobStoppedError:
+        return "stopped"
+    except RateLimitedError as error:
+        if error.retry_after:
+            gate_of(job).hold(error.retry_after)
+        _fail_at_last_try(cell, error)
+    except PassingError as error:
+        _fail_at_last_try(cell, error)
+    except StayingError as error:
+        gate_of(job).close(str(error))
+        with transaction() as connection:
+            jobs.set_status(connection, job, "paused", str(error))
+        raise
+    except (OutputError, RejectedCallError) as error:
+        _fail(cell, error.reason, str(error))
+        raise
+    except (DefinitionError, OperationalError):  # the database: the cell is as it was, and the next run asks it
+        raise
+    except Exception as error:
+        _fail(cell, "internal_error", type(error).__name__)
+        raise
+
+
+def _answer(job: int, cell: int) -> str:
+    """Ask where nobody has had an answer yet; read, check and store."""
+    with transaction() as connection:
+        work = cells.work(connection, cell)
+    prompt = _prompt(work.prompt_id)
+    source = _source(work.document_id)
+    intent = _ask(job, cell, work, prompt, source)
+    if intent is None:
+        return "settled"
+    try:
+        answer = answer_for(interpret(_given(intent.reply)), prompt.variable.name)
+    except OutputError as error:
+        reply, reason = _given(intent.reply), error.reason
+        _store(lambda connection: calls.keep_reply(connection, intent.call_id, reply, error=reason))
+        raise
+    extraction = check_answer(answer, prompt.variable, source.grounder)
+
+    def keep(connection: Any) -> None:
+        if intent.bought:
+            calls.keep_reply(connection, intent.call_id, _given(intent.reply))
+        extractions.save(
+            connection,
+            extraction,
+            cell_id=cell,
+            call_id=intent.call_id,
+            document_id=work.document_id,
+            prompt_id=work.prompt_id,
+        )
+
+    _store(keep)
+    return "flagged" if extraction.flagged else "extracted"
+
+
+def _given(reply: Reply | None) -> Reply:
+    assert reply is not None  # noqa: S101 # an intent that was asked has its reply
+    return reply
+
+
+def _ask(job: int, cell: int, work: CellWork, prompt: PromptVersion, source: "_Source") -> Intent | None:
+    """The intent with its reply: the stored one, or one bought now. None where the cell has ended."""
+    asked = models.parameters(work.model, prompt.variable.type)
+    question = build_prompt(work.rules, source.text, source.text_hash, [prompt.text])
+    with gate_of(job).slot():
+        with transaction() as connection:
+            intent = calls.intend(connection, cell, model=work.model, parameters=json.dumps(asked))
+        if intent is None or intent.reply is not None:
+            return intent
+        try:
+            reply = models.ask(work.model, asked, question)
+        except Exception as error:
+            name = getattr(error, "reason", "internal_error")
+            _store(lambda connection: calls.keep_failure(connection, intent.call_id, name))
+            raise
+    return Intent(call_id=intent.call_id, reply=reply, bought=True)
+
+
+def _store(write: Callable[[Any], None]) -> None:
+    """Write what was paid for in one transaction, again and again while the database is away for a moment."""
+    for wait in (0.2, 0.5, 1, 2, 4, 8, 15, 30):
+        try:
+            with transaction() as connection:
+                return write(connection)
+        except (OperationalError, DefinitionError):
+            logger.warning("A reply could not be stored; trying again in %s s", wait)
+            time.sleep(wait)
+    with transaction() as connection:
+        return write(connection)
+
+
+def _fail(cell: int, reason: str, detail: str) -> None:
+    with transaction() as connection:
+        cells.fail(connection, cell, reason, detail)
+
+
+def _fail_at_last_try(cell: int, error: PassingError) -> NoReturn:
+    context = TaskRunContext.get()
+    tries = context.task_run.run_count if context else None
+    if tries is None or tries > len(RETRY_DELAYS):
+        _fail(cell, error.reason, str(error))
+    raise error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    text: str
+    text_hash: str
+    grounder: Grounder
+
+
+# A job's cells come document by document, so a few documents serve all cells in flight.
+
+
+@lru_cache(maxsize=64)
+def _source(document_id: int) -> _Source:
+    with transaction() as connection:
+        content = documents.content(connection, document_id)
+    grounder = Grounder(content.text, content.blocks)
+    return _Source(text=content.text, text_hash=content.text_hash, grounder=grounder)
+
+
+@lru_cache(maxsize=4096)
+def _prompt(prompt_id: int) -> PromptVersion:
+    with transaction() as connection:
+        return projects.prompt(connection, prompt_id)

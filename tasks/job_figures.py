@@ -1,0 +1,34 @@
+"""A job's figures as plain data: for `--json`, for a flow's result and for the page in the Prefect UI."""
+
+from dataclasses import asdict
+from typing import Any
+
+from db import cells, jobs
+from db.session import transaction
+
+
+def job_figures(job_id: int) -> dict[str, Any]:
+    """A job's options, its cells by status, why cells failed, and what its calls cost.
+
+    Raises:
+        DefinitionError: there is no such job.
+    """
+    with transaction() as connection:
+        job = jobs.get(connection, job_id)
+        spending = jobs.spending(connection, job_id)
+        failures = cells.failures(connection, job_id)
+    return {
+        "job": job.id,
+        "project": job.project,
+        "kind": job.options.kind,
+        "model": job.options.model,
+        "sample": job.options.sample,
+        "seed": job.options.seed,
+        "status": job.status,
+        "reason": job.reason,
+        "created_at": job.created_at.isoformat(),
+        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
+        "cells": {"total": job.counts.total, **asdict(job.counts)},
+        "failures": failures,
+        **asdict(spending),
+    }

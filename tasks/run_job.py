@@ -1,0 +1,77 @@
+"""A job while this process drives it: held against others, steered by its row, and left in an honest state."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from db import jobs
+from db.session import transaction
+from tasks import gates
+from tasks.gates import Gate
+from winnow.exceptions import StayingError
+from winnow.jobs import Counts, Job
+
+_LOOK_EVERY = 1.0  # seconds between looks at the job's row: pause and cancel are rows
+
+
+class Run:
+    """What the flow sees of the job it drives."""
+
+    def __init__(self, job: Job, gate: Gate) -> None:
+        self._job, self._gate = job, gate
+        self._counts, self._looked = job.counts, 0.0
+
+    @property
+    def counts(self) -> Counts:
+        """The job's cells by status, at most a second old."""
+        self._look()
+        return self._counts
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the job was paused or cancelled: then no new call starts."""
+        self._look()
+        return self._gate.closed
+
+    def interrupt(self) -> None:
+        """Start no new call: the process was asked to end."""
+        self._gate.close("the run was interrupted")
+
+    def _look(self) -> None:
+        if time.monotonic() - self._looked < _LOOK_EVERY:
+            return
+        with transaction() as connection:
+            self._counts = jobs.counts(connection, self._job.id)
+            status = jobs.status(connection, self._job.id)
+        if status != "running":
+            self._gate.close(f"the job is {status}")
+        self._looked = time.monotonic()
+
+
+@contextlib.contextmanager
+def running(job: Job, slots: int) -> Iterator[Run]:
+    """Drive a job in this process, with so many calls in flight at once.
+
+    The job ends `completed` or `completed_with_errors`, or stays `paused` where the provider refused or the process
+    was asked to end; then the next run goes on with it.
+
+    Raises:
+        BusyError: another process drives it.
+        StayingError: the provider refuses every call; the message says what to do. A job that has nothing answered is
+            withdrawn, as if it had not been asked for.
+    """
+    with jobs.held(job.id):
+        try:
+            with gates.opened(job.id, slots) as gate:
+                yield Run(job, gate)
+        except BaseException as error:
+            with transaction() as connection:
+                jobs.set_status(connection, job.id, "paused", f"interrupted: {type(error).__name__}")
+            raise
+        with transaction() as connection:
+            jobs.finish(connection, job.id)
+            ended = jobs.get(connection, job.id)
+            if ended.status == "paused" and ended.reason:
+                jobs.withdraw(connection, job.id)
+        if ended.status == "paused":
+            raise StayingError(ended.reason or "The job was paused.")

@@ -1,0 +1,41 @@
+"""Winnow's settings: environment variables `WINNOW_*`, or the same names in a `.env` file where Winnow is started.
+
+Provider keys and addresses keep their usual names (`OPENAI_API_KEY`, `OPENAI_BASE_URL`) and are never copied here.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One value per setting; each field's description stands in the docs too."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_", extra="ignore", env_ignore_empty=True)
+
+    home: Path = Field(Path(".winnow"), description="Folder for the embedded database and kept files.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="A PostgreSQL to use in place of the embedded one, as postgresql://user:password@host/name.",
+    )
+    model: str | None = Field(
+        None,
+        description="Model to ask, as LangChain's provider:model (openai:gpt-4.1-mini), or baseline. "
+        "Without it, baseline.",
+    )
+    concurrency: int = Field(16, ge=1, le=512, description="Calls in flight at once, per process.")
+    timeout_seconds: float = Field(120.0, gt=0, description="How long one call may take, in seconds.")
+    max_file_mb: int = Field(200, ge=1, description="Larger files are refused, in megabytes.")
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once. A `.env` file never overrides the environment."""
+    from dotenv import load_dotenv
+
+    load_dotenv(Path.cwd() / ".env")
+    loaded = Settings()
+    return loaded.model_copy(update={"home": Path(os.path.abspath(loaded.home.expanduser()))})
