@@ -1,9 +1,10 @@
 """The ledger of calls. Order: intent, commit; call; then one transaction with the raw reply and what it says."""
 
+import json
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, text, update
+from sqlalchemy import Connection, Row, select, text, update
 
 from db import tables
 from winnow.calls import Intent, Reply, Usage
@@ -64,21 +65,36 @@ def _reply(row: Row[Any]) -> Reply:
     )  # fmt: skip
 
 
+_KEEP = text("""
+    UPDATE call SET status = :status, error = :error, reply = cast(:reply AS json), finish_reason = :finish_reason,
+        prompt_tokens = :prompt_tokens, cached_tokens = :cached_tokens, completion_tokens = :completion_tokens,
+        seconds = :seconds, answered_at = now()
+    WHERE id = :call AND (status <> 'answered' OR cast(reply AS text) = :reply)
+""")
+
+
 def keep_reply(connection: Connection, call_id: int, reply: Reply, *, error: str | None = None) -> None:
-    """Store a reply as it came. With an `error` it is no answer: it was paid for, but may be asked again."""
-    connection.execute(
-        update(_call)
-        .where(_call.c.id == call_id)
-        .values(
-            status="unusable" if error else "answered",
-            error=error,
-            reply={"raw": reply.raw, "text": reply.text, "refusal": reply.refusal},
-            finish_reason=reply.finish_reason,
-            seconds=reply.seconds,
-            answered_at=func.now(),
-            **asdict(reply.usage),
-        )
-    )
+    """Store a reply as it came. With an `error` it is no answer: it was paid for, but may be asked again.
+
+    Where two asked the same at once, the first answer stays: extractions rest on it.
+    """
+    values = {
+        "call": call_id,
+        "status": "unusable" if error else "answered",
+        "error": error,
+        "reply": _as_json({"raw": reply.raw, "text": reply.text, "refusal": reply.refusal}),
+        "finish_reason": reply.finish_reason,
+        "seconds": reply.seconds,
+        **asdict(reply.usage),
+    }
+    connection.execute(_KEEP, values)
+
+
+def _as_json(whole: dict[str, Any]) -> str:
+    try:
+        return json.dumps(whole, allow_nan=False)
+    except ValueError:  # NaN and Infinity are no JSON: as text
+        return json.dumps(json.loads(json.dumps(whole), parse_constant=str))
 
 
 def keep_failure(connection: Connection, call_id: int, error: str) -> None:

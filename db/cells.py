@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select, text, update
 from db import tables
 from winnow.jobs import CellRef
 
-_cell, _job, _document = (table.__table__ for table in (tables.Cell, tables.Job, tables.Document))
+_cell, _document = tables.Cell.__table__, tables.Document.__table__
 _prompt, _variable = tables.Prompt.__table__, tables.Variable.__table__
 
 _BATCH = 20_000
@@ -122,13 +122,16 @@ def pending(connection: Connection, job_id: int, *, after: int, limit: int) -> l
     return [CellRef(id=row[0], job=row[1], document=row[2], variable=row[3]) for row in rows]
 
 
+_WORK = text("""
+    SELECT cell.document_id, cell.prompt_id, job.model, job.rules
+    FROM cell JOIN job ON job.id = cell.job_id WHERE cell.id = :cell
+""")
+
+
 def work(connection: Connection, cell_id: int) -> CellWork:
     """What is to be asked for a cell."""
-    columns = (_cell.c.document_id, _cell.c.prompt_id, _job.c.model, _job.c.rules)
-    row = connection.execute(
-        select(*columns).join(_job, _job.c.id == _cell.c.job_id).where(_cell.c.id == cell_id)
-    ).one()
-    return CellWork(**row._mapping)
+    document_id, prompt_id, model, rules = connection.execute(_WORK, {"cell": cell_id}).one()
+    return CellWork(document_id=document_id, prompt_id=prompt_id, model=model, rules=rules)
 
 
 def fail(connection: Connection, cell_id: int, reason: str, detail: str) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, any_, func, insert, literal, select, update
+from sqlalchemy import Connection, any_, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db import tables
@@ -112,9 +112,15 @@ def save_parsed(
 def save_failed(
     connection: Connection, project_id: int, *, sha256: str, name: str, size_bytes: int, error: DocumentError
 ) -> int:
-    """Store a document that gave no text, with the reason. Returns its id."""
+    """Store a document that gave no text, with the reason; one that has its text keeps it. Returns its id."""
     values = {"status": "failed", "reason": error.reason, "detail": str(error)}
     return _save(connection, project_id, sha256, name, size_bytes, values)
+
+
+def remove_failed(connection: Connection, project_id: int, sha256: str) -> None:
+    """Forget a file that could not be opened. One that has its text stays."""
+    same = (_document.c.project_id == project_id, _document.c.sha256 == sha256)
+    connection.execute(_document.delete().where(*same, _document.c.status == "failed"))
 
 
 def _save(
@@ -124,22 +130,32 @@ def _save(
     statement = (
         upsert(_document)
         .values(**identity, **values)
-        .on_conflict_do_update(index_elements=["project_id", "sha256"], set_=values)
+        .on_conflict_do_update(
+            index_elements=["project_id", "sha256"],
+            set_=values,
+            where=or_(_document.c.status == "failed", literal(values["status"]) == "parsed"),
+        )
     )
-    return int(connection.execute(statement.returning(_document.c.id)).scalar_one())
+    same = (_document.c.project_id == project_id, _document.c.sha256 == sha256)
+    saved = connection.scalar(statement.returning(_document.c.id))
+    return int(saved or connection.execute(select(_document.c.id).where(*same)).scalar_one())
 
 
 def copy_from_other_project(connection: Connection, project_id: int, *, sha256: str, name: str) -> int | None:
     """Take over what another project has parsed from the same bytes. None where there is none."""
     source = connection.execute(
-        select(_document).where(_document.c.sha256 == sha256, _document.c.status == "parsed").limit(1)
+        select(_document)
+        .where(_document.c.sha256 == sha256, _document.c.status == "parsed", _document.c.project_id != project_id)
+        .order_by(_document.c.id.desc())
+        .limit(1)
     ).one_or_none()
     if source is None:
         return None
     copied = ("media_type", "parser", "pages", "words", "text", "text_hash", "status")
-    values = {column: source._mapping[column] for column in copied}
+    values = {column: source._mapping[column] for column in copied} | {"reason": None, "detail": None}
     document_id = _save(connection, project_id, sha256, name, source.size_bytes, values)
     columns = [column for column in _block.c if column.name != "document_id"]
     chosen = select(literal(document_id), *columns).where(_block.c.document_id == source.id)
+    connection.execute(_block.delete().where(_block.c.document_id == document_id))
     connection.execute(insert(_block).from_select(["document_id", *(column.name for column in columns)], chosen))
     return document_id

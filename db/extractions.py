@@ -1,16 +1,30 @@
 """Extractions, and the dataset that they make up."""
 
+import json
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Connection, Row, text
 
-from db import tables
-from winnow.extractions import DatasetCell, Extraction, FoundValue
+from winnow.extractions import DatasetCell, Extraction, FoundValue, Value
 
-_extraction, _cell = tables.Extraction.__table__, tables.Cell.__table__
 _values = TypeAdapter(tuple[FoundValue, ...])
+_default: TypeAdapter[Value | None] = TypeAdapter(Value | None)
+
+
+_SAVE = text("""
+    WITH saved AS (
+        INSERT INTO extraction (document_id, prompt_id, call_id, status, values, confidence, flags, "default")
+        VALUES (:document, :prompt, :call, :status, cast(:values AS jsonb), :confidence, :flags,
+                cast(:default AS jsonb))
+        ON CONFLICT (document_id, prompt_id, call_id) DO UPDATE SET status = excluded.status,
+            values = excluded.values, confidence = excluded.confidence, flags = excluded.flags,
+            "default" = excluded."default"
+        RETURNING id
+    )
+    UPDATE cell SET status = :cell_status, extraction_id = saved.id FROM saved
+    WHERE cell.id = :cell AND cell.status = 'pending'
+""")
 
 
 def save(
@@ -24,23 +38,18 @@ def save(
 ) -> None:
     """Store what a call says about a cell, and end the cell. The same call read again replaces its extraction."""
     values = {
+        "document": document_id,
+        "prompt": prompt_id,
+        "call": call_id,
         "status": extraction.status,
-        "values": _values.dump_python(extraction.values, mode="json"),
+        "values": _values.dump_json(extraction.values).decode(),
         "confidence": extraction.confidence,
         "flags": list(extraction.flags),
-        "default": extraction.default,
+        "default": None if extraction.default is None else json.dumps(extraction.default),
+        "cell": cell_id,
+        "cell_status": "flagged" if extraction.flagged else "extracted",
     }
-    extraction_id = connection.execute(
-        upsert(_extraction)
-        .values(document_id=document_id, prompt_id=prompt_id, call_id=call_id, **values)
-        .on_conflict_do_update(index_elements=["document_id", "prompt_id", "call_id"], set_=values)
-        .returning(_extraction.c.id)
-    ).scalar_one()
-    connection.execute(
-        update(_cell)
-        .where(_cell.c.id == cell_id, _cell.c.status == "pending")
-        .values(status="flagged" if extraction.flagged else "extracted", extraction_id=extraction_id)
-    )
+    connection.execute(_SAVE, values)
 
 
 # Every parsed or failed document × every variable of the codebook, with the newest job's cell that has an extraction
@@ -79,7 +88,7 @@ def _dataset_cell(row: Row[Any]) -> DatasetCell:
     if row.status is not None:
         extraction = Extraction(
             status=row.status, values=_values.validate_python(row.values), confidence=row.confidence,
-            flags=tuple(row.flags), default=row.default,
+            flags=tuple(row.flags), default=_default.validate_python(row.default),
         )  # fmt: skip
     failed = row.cell_status == "failed" or row.document_status == "failed"
     return DatasetCell(

@@ -6,9 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from db import tables
-from db.session import engine
+from db.session import connect
 from winnow.exceptions import BusyError, DefinitionError
 from winnow.jobs import UNFINISHED, Counts, Job, JobOptions, JobStatus, Spending
 
@@ -23,13 +24,14 @@ def held(job_id: int) -> Iterator[None]:
     Raises:
         BusyError: another process holds it.
     """
-    with engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if not connection.scalar(select(func.pg_try_advisory_lock(_lock_key(job_id)))):
             raise _busy(job_id)
         try:
             yield
         finally:
-            connection.execute(select(func.pg_advisory_unlock(_lock_key(job_id))))
+            with contextlib.suppress(DBAPIError):  # a connection that was lost has let go already
+                connection.execute(select(func.pg_advisory_unlock(_lock_key(job_id))))
 
 
 def _busy(job_id: int) -> BusyError:
@@ -96,7 +98,8 @@ def get(connection: Connection, job_id: int) -> Job:
     Raises:
         DefinitionError: there is no such job.
     """
-    row = connection.execute(_with_project().where(_job.c.id == job_id)).one_or_none()
+    there_may_be = job_id < 2**63  # as many as the column holds
+    row = connection.execute(_with_project().where(_job.c.id == job_id)).one_or_none() if there_may_be else None
     if row is None:
         raise DefinitionError(f"There is no job {job_id}. List the jobs with `winnow jobs`.")
     return _from_row(connection, row)
@@ -185,11 +188,14 @@ def resume(connection: Connection, job_id: int, *, rules: str, flow_run_id: str 
 
     Raises:
         BusyError: another process holds it.
+        DefinitionError: it ended just now.
     """
     if not connection.scalar(select(func.pg_try_advisory_xact_lock(_lock_key(job_id)))):
         raise _busy(job_id)
     values = {"status": "running", "reason": None, "rules": rules, "flow_run_id": flow_run_id}
-    connection.execute(update(_job).where(_job.c.id == job_id).values(values))
+    unfinished = (_job.c.id == job_id, _job.c.status.in_(UNFINISHED))
+    if not connection.execute(update(_job).where(*unfinished).values(values)).rowcount:
+        raise DefinitionError(f"Job {job_id} has ended; run again for a new one.")
     log(connection, job_id, "resumed")
 
 

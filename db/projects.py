@@ -3,6 +3,7 @@
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db import tables
@@ -37,7 +38,7 @@ def prompts(connection: Connection, project_id: int) -> list[PromptVersion]:
         select(_prompt, _variable.c.position)
         .join(_variable, _variable.c.id == _prompt.c.variable_id)
         .where(_variable.c.project_id == project_id, _variable.c.position.is_not(None))
-        .distinct(_variable.c.position)
+        .ext(distinct_on(_variable.c.position))
         .order_by(_variable.c.position, _prompt.c.version.desc())
     )
     return [_prompt_version(row) for row in connection.execute(newest)]
@@ -111,7 +112,7 @@ def _newest_prompts(connection: Connection, project_id: int) -> dict[int, Any]:
         select(_prompt)
         .join(_variable, _variable.c.id == _prompt.c.variable_id)
         .where(_variable.c.project_id == project_id)
-        .distinct(_prompt.c.variable_id)
+        .ext(distinct_on(_prompt.c.variable_id))
         .order_by(_prompt.c.variable_id, _prompt.c.version.desc())
     )
     return {row.variable_id: row for row in connection.execute(query)}

@@ -1,20 +1,29 @@
 """Where the database is, and explicit transactions on it."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from functools import cache
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from db import embedded
 from winnow.exceptions import DefinitionError
 from winnow.settings import settings
 
+_making = threading.Lock()
+
+
+def engine() -> Engine:
+    """This process's engine, made once, whichever thread comes first."""
+    with _making:
+        return _engine()
+
 
 @cache
-def engine() -> Engine:
-    """This process's engine, made once. Its pool checks a connection before lending it."""
+def _engine() -> Engine:
+    """An engine whose pool checks a connection before lending it."""
     return create_engine(
         database_url(),
         pool_pre_ping=True,
@@ -36,12 +45,12 @@ def database_url() -> URL:
         return make_url(embedded.database_url(settings().home)).set(drivername="postgresql+psycopg")
     try:
         url = make_url(given.get_secret_value())
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         url = None
-    if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
+    if url is None or url.get_backend_name() not in ("postgresql", "postgres") or "@" in (url.host or ""):
         raise DefinitionError(
             "WINNOW_DATABASE_URL is not the address of a PostgreSQL database; "
-            "it looks like postgresql://user:password@host:5432/name"
+            "it looks like postgresql://user:password@host:5432/name, with signs such as @ in a password written %40"
         )
     return url.set(drivername="postgresql+psycopg")
 
@@ -53,13 +62,26 @@ def transaction() -> Iterator[Connection]:
     Raises:
         DefinitionError: the database cannot be reached.
     """
+    with connect() as connection, connection.begin():
+        yield connection
+
+
+def connect() -> Connection:
+    """A connection from the pool.
+
+    Raises:
+        DefinitionError: the database cannot be reached.
+    """
     try:
-        connection = engine().connect()
-    except OperationalError as error:
-        where = database_url().render_as_string(hide_password=True)
+        return engine().connect()
+    except DBAPIError as error:
+        where = _without_secrets(database_url()).render_as_string()
         said = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
         raise DefinitionError(
             f"The database {where} cannot be reached: {said}. Check WINNOW_DATABASE_URL and that the server runs."
         ) from error
-    with connection, connection.begin():
-        yield connection
+
+
+def _without_secrets(url: URL) -> URL:
+    """The address alone: options may hold a password too."""
+    return url.set(query={name: url.query[name] for name in ("host", "port") if name in url.query})

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from db.session import transaction
+from winnow.exceptions import DefinitionError
 
 _MIGRATIONS = 4_711_001  # any number, as long as every Winnow takes the same lock
 
@@ -21,10 +23,20 @@ def alembic_config(connection: Connection) -> Config:
 
 
 def upgrade(revision: str = "head") -> None:
-    """Run the migrations up to a revision. Processes that start together wait for the first one."""
+    """Run the migrations up to a revision. Processes that start together wait for the first one.
+
+    Raises:
+        DefinitionError: the database cannot be reached, or a newer Winnow has changed it.
+    """
     with transaction() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATIONS})
-        command.upgrade(alembic_config(connection), revision)
+        try:
+            command.upgrade(alembic_config(connection), revision)
+        except CommandError as error:
+            raise DefinitionError(
+                "The database was made by another version of Winnow, whose tables this one does not know. "
+                "Install the newest Winnow."
+            ) from error
 
 
 def downgrade(revision: str) -> None:

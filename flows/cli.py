@@ -1,4 +1,5 @@
-"""The `winnow` command. Exit status: 0 all well, 1 the work ended with failed cells, 2 the request was wrong.
+"""The `winnow` command. Exit status: 0 all well, 1 the work ended with failed cells, 2 the request was
+wrong, 130 stopped by Ctrl-C.
 
 Prefect, the database and the models are imported by the command that needs them: `winnow --help` stays quick.
 """
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from winnow import __version__
-from winnow.exceptions import ProviderError, WinnowError
+from winnow.exceptions import JobStoppedError, ProviderError, WinnowError
 
 app = typer.Typer(
     help="Turn a folder of documents into a dataset: every cell with its value, its confidence and its evidence.",
@@ -38,12 +39,12 @@ def main() -> None:
     except ProviderError as error:
         _complain(f"{error}\nWhat was answered is kept; run the same command to go on.")
         sys.exit(2)
+    except JobStoppedError as error:
+        _complain(str(error))
+        sys.exit(130)
     except WinnowError as error:
         _complain(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        _complain("Stopped. What was answered is kept; run the same command to go on.")
-        sys.exit(130)
 
 
 def _complain(message: str) -> None:
@@ -160,7 +161,9 @@ def run(  # the options of DESIGN
     from flows.tell import tell_job
 
     names = [name.strip() for name in variables.split(",") if name.strip()]
-    figures = run_here(project, sample=sample, variables=names, model=model, concurrency=concurrency, seed=seed)
+    figures = run_here(
+        project, sample=sample or 0, variables=names, model=model, concurrency=concurrency or 0, seed=seed
+    )
     if as_json:
         _print_json(figures)
     else:
@@ -171,18 +174,17 @@ def run(  # the options of DESIGN
 @app.command()
 def jobs(as_json: AsJson = False) -> None:
     """List the newest jobs."""
-    from dataclasses import asdict
-
     from db import jobs as stored
     from db.session import transaction
     from db.upgrade import ready
     from flows.tell import tell_jobs
+    from tasks.job_figures import job_figures
 
     ready()
     with transaction() as connection:
         newest = stored.newest(connection)
     if as_json:
-        _print_json({"jobs": [asdict(job) for job in newest]})
+        _print_json({"jobs": [job_figures(job.id) for job in newest]})
     else:
         tell_jobs(newest)
 
@@ -236,3 +238,7 @@ def db_url() -> None:
     from db.session import database_url
 
     print(database_url().set(drivername="postgresql").render_as_string(hide_password=False))
+
+
+if __name__ == "__main__":
+    main()

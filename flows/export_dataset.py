@@ -3,11 +3,10 @@
 Core: `tasks.export_project`, `winnow.frames`. On the command line: `winnow export PROJECT`.
 """
 
-from typing import Literal
-
 from prefect import flow
 
 from db.upgrade import ready
+from flows.parameters import Extras, FileFormat, FileShape, Output, Project
 from tasks.export_files import ExportOptions
 from tasks.export_project import write_export
 
@@ -18,23 +17,15 @@ from tasks.export_project import write_export
     description="Write the dataset as CSV, or as an Excel workbook with its codebook.",
 )
 def export_dataset(
-    project: str,
-    output: str,
-    format: Literal["csv", "xlsx"] = "csv",  # the word of the command line
-    shape: Literal["wide", "long"] = "wide",
-    extras: list[Literal["confidence", "evidence", "page", "status"]] | None = None,
+    project: Project,
+    output: Output,
+    format: FileFormat = "csv",
+    shape: FileShape = "wide",
+    extras: Extras = (),
 ) -> str:
-    """Write the dataset to a file.
-
-    Args:
-        project: Name of the project, as its codebook gives it.
-        output: File to write, on the machine of the worker; one that is there is replaced.
-        format: CSV, or an Excel workbook with the data, the codebook and the run.
-        shape: A row per document, or a row per extracted value (CSV only).
-        extras: Columns to add beside every variable.
-    """
+    """Write the dataset to a file."""
     ready()
-    return write_export(project, output, ExportOptions(format=format, shape=shape, extras=tuple(extras or ())))
+    return write_export(project, output, ExportOptions(format=format, shape=shape, extras=tuple(extras)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Core: `tasks.plan_job`, `tasks.extract_cell`. On the command line: `winnow run PROJECT`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from prefect import flow, runtime, unmapped
@@ -13,6 +13,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from db import cells, jobs
 from db.session import transaction
 from flows.map_windows import map_windows
+from flows.parameters import Concurrency, ModelName, Project, Sample, Seed, Variables
 from tasks import job_artifacts, models
 from tasks.extract_cell import extract_cell
 from tasks.plan_job import plan_job
@@ -37,24 +38,16 @@ def _cancel_job(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:  # noq
     on_cancellation=[_cancel_job],
 )
 def extract_variables(
-    project: str,
-    sample: int | None = None,
-    variables: list[str] | None = None,
-    model: str = "",
-    concurrency: int | None = None,
-    seed: int | None = None,
+    project: Project,
+    sample: Sample = 0,
+    variables: Variables = (),
+    model: ModelName = "",
+    concurrency: Concurrency = 0,
+    seed: Seed = None,
 ) -> dict[str, Any]:
     """Ask a model for every variable of every document of a project.
 
     What was answered before is not asked again. A run that was interrupted goes on where it stopped.
-
-    Args:
-        project: Name of the project, as its codebook gives it.
-        sample: Try so many documents, drawn at random, in place of all.
-        variables: Names of the variables to ask for; none for all of the codebook.
-        model: Model as provider:name, such as openai:gpt-4.1-mini, or baseline; empty for the one that is set.
-        concurrency: Calls in flight at once; without it, the number that is set.
-        seed: Draw the sample of an earlier job again: the seed that it reported.
     """
     options = job_options(sample, variables, model, seed)
     job = plan_job(project, options, runtime.flow_run.get_id())
@@ -78,13 +71,13 @@ def extract_variables(
     return job_artifacts.report(job.id)
 
 
-def job_options(sample: int | None, variables: list[str] | None, model: str, seed: int | None) -> JobOptions:
+def job_options(sample: int, variables: Sequence[str], model: str, seed: int | None) -> JobOptions:
     """What a run is asked to do, from its parameters."""
     return JobOptions(
-        kind="full" if sample is None else "sample",
+        kind="sample" if sample else "full",
         model=models.chosen_model(model),
-        variables=tuple(variables or ()),
-        sample=sample,
+        variables=tuple(variables),
+        sample=sample or None,
         seed=seed,
     )
 

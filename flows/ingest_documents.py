@@ -12,6 +12,7 @@ from db import projects
 from db.session import transaction
 from db.upgrade import ready
 from flows.map_windows import map_windows
+from flows.parameters import Paths, Project
 from tasks.collect_files import collect_files
 from tasks.ingest_file import ingest_file
 
@@ -24,13 +25,8 @@ _AT_ONCE = 4  # parsing is work for processors, of which PDF's can be used by on
     description="Read files and folders into a project. The same bytes are read once.",
     task_runner=ThreadPoolTaskRunner(max_workers=_AT_ONCE),  # type: ignore[arg-type] # its own futures
 )
-def ingest_documents(project: str, paths: list[str]) -> dict[str, int]:
-    """Read files and folders into a project.
-
-    Args:
-        project: Name of the project, as its codebook gives it.
-        paths: Files and folders on the machine of the worker; folders are walked through.
-    """
+def ingest_documents(project: Project, paths: Paths) -> dict[str, int]:
+    """Read files and folders into a project."""
     ready()
     with transaction() as connection:
         project_id = projects.get(connection, project).id

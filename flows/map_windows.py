@@ -26,28 +26,27 @@ def map_windows(
         submit: maps a few items, usually `lambda batch: task.map(...)`.
     """
     ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
-    under_way = 0
+    under_way: set[PrefectFuture[Any]] = set()
     source = iter(items)
     step = max(1, window // 8)
     try:
         while True:
-            batch = list(islice(source, min(step, window - under_way)))
+            batch = list(islice(source, min(step, window - len(under_way))))
             for future in submit(batch) if batch else ():
-                under_way += 1
+                under_way.add(future)
                 future.add_done_callback(ended.put)
             if not under_way:
                 return
-            if batch and under_way < window:
+            if batch and len(under_way) < window:
                 continue
-            while under_way and (not batch or under_way > window - step):
+            while under_way and (not batch or len(under_way) > window - step):
                 future = ended.get()
-                under_way -= 1
                 future.wait()  # it has ended; this takes its state over, so that nobody asks the server for it
+                under_way.discard(future)
                 yield future
     except BaseException:
         interrupted()
         raise
     finally:
-        while under_way:
-            ended.get().wait()
-            under_way -= 1
+        for future in under_way:
+            future.wait()

@@ -22,6 +22,16 @@ QUIET = {
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "ERROR",
 }
 
+# A server writes task runs one by one unless told otherwise: half of its work in a large run.
+SERVER = {
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
+
+# What a server has no use for that lives as long as one command.
+_NOT_NEEDED = ("TRIGGERS", "EVENT_PERSISTER", "SCHEDULER", "LATE_RUNS", "FOREMAN")
+
 
 def use_prefect() -> None:
     """Settle where flows of this process report to, and start it where need be.
@@ -42,8 +52,13 @@ def use_prefect() -> None:
 
 def _start_temporary_server() -> str:
     """Start `flows.temporary_server` and give its API address. Requests wait until it is ready."""
-    environment = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": server_database_url(), **os.environ}
-    with (settings().home / "prefect-server.log").open("ab") as log:
+    environment = {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": server_database_url(),
+        **SERVER,
+        **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _NOT_NEEDED},
+        **os.environ,
+    }
+    with server_log().open("ab") as log:
         process = subprocess.Popen(  # our own interpreter and words
             [sys.executable, "-m", "flows.temporary_server"],
             env=environment,
@@ -56,7 +71,7 @@ def _start_temporary_server() -> str:
     port = process.stdout.readline().decode().strip()
     if not port:
         raise DefinitionError(
-            f"Prefect's server did not start; its log is {settings().home / 'prefect-server.log'}. "
+            f"Prefect's server did not start; its log is {server_log()}. "
             "Set PREFECT_API_URL to use a server of your own."
         )
     return f"http://127.0.0.1:{port}/api"
@@ -79,6 +94,11 @@ def server_database_url() -> str:
 def state_file() -> Path:
     """Where `winnow up` notes its server."""
     return settings().home / "up.json"
+
+
+def server_log() -> Path:
+    """Where a Prefect server that Winnow starts writes what it has to say."""
+    return settings().home / "prefect-server.log"
 
 
 def running_server() -> str | None:

@@ -1,19 +1,21 @@
 """`winnow run`: the flow `extract-variables` in this process, with a progress bar."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
 from flows.prefect_environment import use_prefect
+from winnow.exceptions import JobStoppedError
 
 
 def run_here(
     project: str,
     *,
-    sample: int | None = None,
-    variables: list[str] | None = None,
+    sample: int = 0,
+    variables: Sequence[str] = (),
     model: str = "",
-    concurrency: int | None = None,
+    concurrency: int = 0,
     seed: int | None = None,
 ) -> dict[str, Any]:
     """Run a job and give its figures.
@@ -21,6 +23,7 @@ def run_here(
     Raises:
         DefinitionError: before anything is started or stored.
         ProviderError: the provider refuses every call.
+        JobStoppedError: Ctrl-C.
     """
     console = Console(stderr=True)
     with console.status("Checking the request"):
@@ -31,7 +34,10 @@ def run_here(
         check_request(project, job_options(sample, variables, model, seed))
     from flows.show_progress import job_progress
 
-    with job_progress(project, console):
-        return extract_variables(
-            project, sample=sample, variables=variables, model=model, concurrency=concurrency, seed=seed
-        )
+    try:
+        with job_progress(project, console):
+            return extract_variables(
+                project, sample=sample, variables=list(variables), model=model, concurrency=concurrency, seed=seed
+            )
+    except KeyboardInterrupt:
+        raise JobStoppedError("Stopped. What was answered is kept; run the same command to go on.") from None

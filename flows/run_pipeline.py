@@ -4,13 +4,14 @@ Made for schedules: a folder that grows is read again, and only what is new is a
 `winnow ingest`, `winnow run` and `winnow export` one after the other.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 from prefect import flow
 
 from flows.export_dataset import export_dataset
 from flows.extract_variables import extract_variables
 from flows.ingest_documents import ingest_documents
+from flows.parameters import FileFormat, ModelName, Output, Paths, Project
 
 
 @flow(
@@ -19,21 +20,13 @@ from flows.ingest_documents import ingest_documents
     description="Read new documents, ask for what is not answered yet, and write the dataset.",
 )
 def run_pipeline(
-    project: str,
-    paths: list[str],
-    output: str,
-    format: Literal["csv", "xlsx"] = "xlsx",  # the word of the command line
-    model: str = "",
+    project: Project,
+    paths: Paths,
+    output: Output,
+    format: FileFormat = "xlsx",
+    model: ModelName = "",
 ) -> dict[str, Any]:
-    """Read new documents, ask for what is not answered yet, and write the dataset.
-
-    Args:
-        project: Name of the project, as its codebook gives it.
-        paths: Files and folders on the machine of the worker; folders are walked through.
-        output: File to write, on the machine of the worker; one that is there is replaced.
-        format: CSV, or an Excel workbook with the data, the codebook and the run.
-        model: Model as provider:name, such as openai:gpt-4.1-mini, or baseline; empty for the one that is set.
-    """
+    """Read new documents, ask for what is not answered yet, and write the dataset."""
     ingested = ingest_documents(project, paths)
     job = extract_variables(project, model=model)
     written = export_dataset(project, output, format=format)

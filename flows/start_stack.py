@@ -11,9 +11,10 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 from db.upgrade import ready
-from flows.prefect_environment import QUIET, running_server, server_database_url, state_file
+from flows.prefect_environment import QUIET, SERVER, running_server, server_database_url, server_log, state_file
 from winnow.exceptions import DefinitionError
 from winnow.settings import settings
 
@@ -35,7 +36,8 @@ def start_stack(port: int | None) -> int:
     running = running_server()
     if running:
         raise DefinitionError(f"A stack runs already for this home: {running}. Stop it, or set another WINNOW_HOME.")
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a background job of a shell would ignore the first
+        signal.signal(ending, _interrupt)
     print("Starting the database", flush=True)
     ready()
     chosen = _free_port(port)
@@ -67,7 +69,8 @@ def _start(
 ) -> dict[str, subprocess.Popen[bytes]]:
     print("Starting the Prefect server", flush=True)
     server = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    parts = {"the Prefect server": stack.enter_context(_part(server, environment))}
+    log = stack.enter_context(server_log().open("ab"))
+    parts = {"the Prefect server": stack.enter_context(_part(server, environment, log))}
     _wait_for(f"{api}/health", parts["the Prefect server"])
     stack.enter_context(_noted(api))
     print("Creating the work pool and the deployments", flush=True)
@@ -83,6 +86,7 @@ def _environment(api: str, database: str) -> dict[str, str]:
     """What the stack's processes see: one home, one server, and a UI that looks for the server where it is."""
     return {
         **QUIET,
+        **SERVER,
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_LOGGING_LEVEL": "INFO",
         **os.environ,
@@ -100,10 +104,18 @@ def _command(arguments: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _part(arguments: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _part(
+    arguments: list[str], environment: Mapping[str, str], log: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A long-running process in a group of its own, so that Ctrl-C reaches it only through us, in order."""
     process = subprocess.Popen(  # noqa: S603 # our own interpreter and words
-        _command(arguments), env=environment, cwd=_ROOT, start_new_session=True, stdin=subprocess.DEVNULL
+        _command(arguments),
+        env=environment,
+        cwd=_ROOT,
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
     )
     try:
         yield process
@@ -141,7 +153,7 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
                     return
         except OSError:
             time.sleep(0.2)
-    raise DefinitionError("The Prefect server did not start; what it printed above says why.")
+    raise DefinitionError(f"The Prefect server did not start; its log is {server_log()}.")
 
 
 def _watch(parts: Mapping[str, subprocess.Popen[bytes]]) -> int:
@@ -165,11 +177,11 @@ def _noted(api: str) -> Iterator[None]:
 
 def _free_port(wanted: int | None) -> int:
     """The port asked for, or Prefect's usual one where it is free, or any free one."""
-    for port in (wanted,) if wanted else (_PORT, 0):
+    for port in (_PORT, 0) if wanted is None else (wanted,):
         with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port or 0))
+                probe.bind(("127.0.0.1", port))
                 return int(probe.getsockname()[1])
             except OSError:
                 continue

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,8 @@ from winnow.jobs import Job
 from winnow.projects import AppliedCodebook
 
 _out = Console(highlight=False, soft_wrap=True)
+if not _out.is_terminal:  # in a file or a pipe nothing needs to fit a window
+    _out = Console(highlight=False, soft_wrap=True, width=200)
 _MOST_SHOWN = 20
 
 
@@ -70,7 +73,8 @@ def tell_jobs(newest: Sequence[Job]) -> None:
     if not newest:
         _say("There are no jobs yet. Start one with `winnow run PROJECT`.")
         return
-    table = Table("job", "project", "kind", "model", "status", "cells", "done", "flagged", "failed", "started")
+    heads = ("job", "project", "kind", "model", "status", "cells", "done", "flagged", "failed", "started")
+    table = Table(*heads, box=box.SIMPLE_HEAD)
     for job in newest:
         counts = job.counts
         numbers = [str(number) for number in (counts.total, counts.done, counts.flagged, counts.failed)]
@@ -82,7 +86,7 @@ def tell_jobs(newest: Sequence[Job]) -> None:
 
 def tell_agreement(agreement: Agreement) -> None:
     """How the dataset compares with the gold table, variable by variable."""
-    table = Table("variable", "right", "wrong", "missed", "invented", "accuracy")
+    table = Table("variable", "right", "wrong", "missed", "invented", "accuracy", box=box.SIMPLE_HEAD)
     for name, tally in [*agreement.variables.items(), ("all", agreement.overall)]:
         right = tally.correct + tally.correct_empty
         numbers = [str(number) for number in (right, tally.wrong, tally.missed, tally.invented)]

@@ -1,6 +1,7 @@
 """Which files a list of paths means."""
 
 import os
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,11 @@ def collect_files(paths: Iterable[str]) -> list[FoundFile]:
         DefinitionError: a path does not exist.
         NothingToDoError: there is no file at all.
     """
-    given = [Path(path).expanduser() for path in paths]
-    missing = [str(path) for path in given if not path.exists()]
+    named = [os.path.expanduser(path) for path in paths]
+    missing = [path for path in named if not os.path.exists(path)]
     if missing:
         raise DefinitionError(f"There is no file or folder {', '.join(map(repr, missing))}. Check the spelling.")
+    given = [Path(path) for path in named]
     found: dict[str, FoundFile] = {}
     for path in given:
         for file in [path] if path.is_file() else _walk(path):
@@ -50,4 +52,9 @@ def _walk(folder: Path) -> Iterable[Path]:
 def _storable(name: Path) -> str:
     """A name is only data, never a path to write to; bytes that are no Unicode, and controls, become question marks."""
     text = name.as_posix().encode("utf-8", "replace").decode()
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return "".join(character if _is_shown(character) else "?" for character in text)
+
+
+def _is_shown(character: str) -> bool:
+    """Spaces of any width, and the joiners of some scripts and emoji, are no controls."""
+    return character.isprintable() or unicodedata.category(character) == "Zs" or character in "\u200c\u200d"

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -182,11 +183,19 @@ class _Source:
     grounder: Grounder
 
 
-# A job's cells come document by document, so a few documents serve all cells in flight.
+# A job's cells come document by document, so a few documents serve all cells in flight. The cells of one start at the
+# same time: the first of them reads it for all.
+
+_reading = threading.Lock()
+
+
+def _source(document_id: int) -> _Source:
+    with _reading:
+        return _read_source(document_id)
 
 
 @lru_cache(maxsize=64)
-def _source(document_id: int) -> _Source:
+def _read_source(document_id: int) -> _Source:
     with transaction() as connection:
         content = documents.content(connection, document_id)
     grounder = Grounder(content.text, content.blocks)

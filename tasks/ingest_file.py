@@ -27,17 +27,20 @@ Ingested = Literal["parsed", "failed", "known", "named"]
 )
 def ingest_file(path: str, name: str, project_id: int) -> Ingested:
     """Make a file a document of a project. A file that gives no text becomes one with status `failed`."""
+    unread = hashlib.sha256(f"unread {name}".encode()).hexdigest()  # stands for bytes that nobody has seen
     try:
         data = _read(Path(path))
     except DocumentError as error:
-        digest = hashlib.sha256(f"unread {name}".encode()).hexdigest()
-        return _save_failed(project_id, digest, name, 0, error)
+        return _save_failed(project_id, unread, name, 0, error)
     digest = hashlib.sha256(data).hexdigest()
     with transaction() as connection:
+        documents.remove_failed(connection, project_id, unread)
         known = documents.find(connection, project_id, digest)
         if known and known.status == "parsed":
             return "named" if documents.note_name(connection, known.id, name) else "known"
-        if documents.copy_from_other_project(connection, project_id, sha256=digest, name=name):
+        copied = documents.copy_from_other_project(connection, project_id, sha256=digest, name=name)
+        if copied:
+            documents.note_name(connection, copied, name)
             return "parsed"
     return _parse(project_id, digest, name, data)
 
@@ -51,13 +54,19 @@ def _parse(project_id: int, digest: str, name: str, data: bytes) -> Ingested:
     except DocumentError as error:
         return _save_failed(project_id, digest, name, len(data), error)
     with transaction() as connection:
-        documents.save_parsed(connection, project_id, sha256=digest, name=name, size_bytes=len(data), parsed=parsed)
+        document_id = documents.save_parsed(
+            connection, project_id, sha256=digest, name=name, size_bytes=len(data), parsed=parsed
+        )
+        documents.note_name(connection, document_id, name)  # the bytes may have come under another just now
     return "parsed"
 
 
 def _save_failed(project_id: int, digest: str, name: str, size: int, error: DocumentError) -> Ingested:
     with transaction() as connection:
-        documents.save_failed(connection, project_id, sha256=digest, name=name, size_bytes=size, error=error)
+        document_id = documents.save_failed(
+            connection, project_id, sha256=digest, name=name, size_bytes=size, error=error
+        )
+        documents.note_name(connection, document_id, name)
     return "failed"
 
 

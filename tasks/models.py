@@ -1,14 +1,16 @@
 """The models: which one a job asks, with which parameters, and the call itself."""
 
+import re
 import threading
 import time
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableSequence
 
+from tasks.http_hooks import take_response, watch
 from tasks.provider_errors import refuses_temperature, to_provider_error
 from winnow import baseline
 from winnow.answers import ENVELOPE_SCHEMA
@@ -26,6 +28,11 @@ TEMPERATURES: dict[VariableType, float] = {
     "number": 0.15,
     "date": 0.15,
     "text": 0.2,
+}
+
+_RESPONSE_FORMAT = {
+    "type": "json_schema",
+    "json_schema": {"name": ENVELOPE_SCHEMA["title"], "strict": True, "schema": ENVELOPE_SCHEMA},
 }
 
 _refusing_temperature: set[str] = set()
@@ -50,7 +57,7 @@ def check_model(model: str) -> None:
     Raises:
         ModelSetupError: its name, its package or its key is wrong or missing.
     """
-    _asker(model, None)
+    _set_up(model, None)
 
 
 def ask(model: str, asked: dict[str, Any], prompt: Prompt) -> Reply:
@@ -60,45 +67,49 @@ def ask(model: str, asked: dict[str, Any], prompt: Prompt) -> Reply:
         asked: the parameters, as `parameters` gives them.
 
     Returns:
-        The reply as it came. It may be cut short, refused or empty: `interpret` in `tasks.replies` tells.
+        The reply as it came. It may be cut short, refused or empty: `interpret` in `winnow.replies` tells.
 
     Raises:
         ProviderError: the provider did not answer.
     """
     temperature = None if model in _refusing_temperature else asked.get("temperature")
+    messages = [SystemMessage(prompt.system), HumanMessage(prompt.user)]
     started = time.monotonic()
+    take_response()
     try:
-        message = _asker(model, temperature).invoke([SystemMessage(prompt.system), HumanMessage(prompt.user)])
-    except Exception as error:  # noqa: BLE001 # every provider has its own; what is not one is raised again
+        message = _set_up(model, temperature).invoke(messages)
+    except Exception as error:  # every provider has its own; what is not one is raised again
         if temperature is not None and refuses_temperature(error):
             _refusing_temperature.add(model)
             return ask(model, asked, prompt)
-        return _reply_in_error(error, time.monotonic() - started) or _raise(error, model)
+        ours = to_provider_error(error, model)
+        if ours:
+            raise ours from None  # the provider's own words may quote the request
+        reply = _reply_in_error(error, time.monotonic() - started)
+        if reply is None:
+            raise
+        return reply
     return _reply(message, time.monotonic() - started)
 
 
-def _raise(error: Exception, model: str) -> Reply:
-    ours = to_provider_error(error, model)
-    if ours is None:
-        raise error
-    raise ours from None  # the provider's own words may quote the request
+def _set_up(model: str, temperature: float | None) -> Runnable[Any, AIMessage]:
+    """The model to invoke, made once however many threads start at the same time."""
+    with _setting_up:
+        return _asker(model, temperature)
 
 
 @cache
 def _asker(model: str, temperature: float | None) -> Runnable[Any, AIMessage]:
     """The model bound to the envelope's schema, without LangChain's parser: replies are read by `winnow.answers`."""
-    with _setting_up:
-        chat = _chat_model(model, temperature)
-    options: dict[str, Any] = {}
-    if _is_openai(chat):
-        options = {"method": "json_schema", "strict": True}
-    structured = chat.with_structured_output(ENVELOPE_SCHEMA, **options)
+    chat = _chat_model(model, temperature)
+    if chat._llm_type.startswith("openai"):
+        watch(cast(Any, chat).root_client._client, settings().timeout_seconds)
+        # What `with_structured_output` asks for, past the client's walk through every part of the schema at each call:
+        # that walk was a quarter of a cell's work.
+        return chat.bind(extra_body={"response_format": _RESPONSE_FORMAT})
+    structured = chat.with_structured_output(ENVELOPE_SCHEMA)
     assert isinstance(structured, RunnableSequence)  # noqa: S101 # what LangChain's providers make: model | parser
     return structured.first
-
-
-def _is_openai(chat: BaseChatModel) -> bool:
-    return chat._llm_type.startswith("openai")
 
 
 def _chat_model(model: str, temperature: float | None) -> BaseChatModel:
@@ -111,32 +122,38 @@ def _chat_model(model: str, temperature: float | None) -> BaseChatModel:
     options: dict[str, Any] = {"max_retries": 0, "timeout": settings().timeout_seconds}
     if temperature is not None:
         options["temperature"] = temperature
-    if ":" not in model:
+    provider, _, name = model.partition(":")
+    if not provider.strip() or not name.strip():
+        lacking, example = ("name", "openai:gpt-4.1-mini") if ":" in model else ("provider", f"openai:{model}")
         raise ModelSetupError(
-            f"The model {model!r} has no provider. Write it as provider:name, for example openai:{model}, "
+            f"The model {model!r} has no {lacking}. Write it as provider:name, for example {example}, "
             "or use `baseline`, which needs no key."
         )
     try:
         chat: BaseChatModel = init_chat_model(model, **options)
         return chat
     except ImportError as error:
-        package = getattr(error, "name", None) or "its package"
+        package = re.search(r"pip install ([\w-]+)", str(error))
         raise ModelSetupError(
-            f"The model {model!r} needs a package that is not installed here ({str(package).replace('_', '-')}). "
-            "Install it with pip and run again."
+            f"The model {model!r} needs a package that is not installed here. "
+            f"Install it with `pip install {package[1] if package else error.name}` and run again."
         ) from error
     except Exception as error:
         raise ModelSetupError(_setup_message(model, error)) from error
 
 
 def _setup_message(model: str, error: Exception) -> str:
-    said = str(error)
+    said, provider = str(error), model.partition(":")[0]
     if "api_key" in said or "API_KEY" in said:
-        provider = model.split(":", 1)[0].upper().replace("-", "_")
+        named = re.search(r"\b[A-Z][A-Z_]*_API_KEY\b", said)
+        key = named[0] if named else f"{provider.upper().replace('-', '_')}_API_KEY"
         return (
-            f"The model {model!r} needs a key: set {provider}_API_KEY in the environment or in .env, "
+            f"The model {model!r} needs a key: set {key} in the environment or in .env, "
             "or use `--model baseline`, which needs none."
         )
+    if "infer model provider" in said:
+        known = re.search(r"Supported providers: (.+)", said)
+        return f"The model {model!r} has a provider that is not known{f'; known are {known[1]}' if known else ''}."
     first = said.strip().splitlines()[0] if said.strip() else type(error).__name__
     return f"The model {model!r} cannot be set up: {first[:300]}"
 
@@ -175,27 +192,41 @@ def _finish_reason(metadata: dict[str, Any]) -> str | None:
 
 def _reply_in_error(error: Exception, seconds: float) -> Reply | None:
     """A reply that the client library turned into an error: cut short, filtered, without choices. It was paid for."""
-    completion = getattr(error, "completion", None)  # openai.LengthFinishReasonError
-    response = getattr(error, "response", None)
-    if completion is not None:
-        raw = completion.model_dump(mode="json")
-    elif response is not None and response.status_code == 200:
-        try:
-            raw = response.json()
-        except ValueError:
-            return None
-    else:
+    response = take_response() or getattr(error, "response", None)
+    if getattr(response, "status_code", None) != 200:
         return None
-    choices = raw.get("choices") or [{}]
-    usage = raw.get("usage") or {}
+    raw, text = _json_of(response)
+    choice = _at(raw, "choices", 0)
+    said = _at(choice, "message", "content") if text is None else text
+    usage = _at(raw, "usage")
     return Reply(
         raw=raw,
-        text=(choices[0].get("message") or {}).get("content") or "",
-        finish_reason=choices[0].get("finish_reason"),
+        text=said if isinstance(said, str) else "",
+        finish_reason=_at(choice, "finish_reason"),
+        refusal=bool(_at(choice, "message", "refusal")),
         usage=Usage(
-            prompt_tokens=usage.get("prompt_tokens"),
-            cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
-            completion_tokens=usage.get("completion_tokens"),
+            prompt_tokens=_at(usage, "prompt_tokens"),
+            cached_tokens=_at(usage, "prompt_tokens_details", "cached_tokens"),
+            completion_tokens=_at(usage, "completion_tokens"),
         ),
         seconds=seconds,
     )
+
+
+def _json_of(response: Any) -> tuple[dict[str, Any], str | None]:
+    """The JSON object of a response; where it is anything else (a proxy's page), its text, as it stands."""
+    try:
+        raw = response.json()
+    except ValueError:
+        raw = None
+    return (raw, None) if isinstance(raw, dict) else ({"body": response.text}, response.text)
+
+
+def _at(data: Any, *path: str | int) -> Any:
+    """What stands at a place in JSON of whatever form; None where nothing does."""
+    for step in path:
+        if isinstance(data, dict):
+            data = data.get(step)
+        else:
+            data = data[step] if isinstance(data, list) and isinstance(step, int) and step < len(data) else None
+    return data

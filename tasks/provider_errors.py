@@ -28,13 +28,19 @@ from winnow.exceptions import (
 
 LONGEST_RETRY_AFTER = 300.0  # seconds; what asks for more is treated as this
 
+_NO_CREDIT = ("insufficient_quota", "billing_not_active", "billing_hard_limit_reached")
+
 
 def to_provider_error(error: Exception, model: str) -> ProviderError | None:
     """Winnow's error for what a call to a model raised; None where it is no provider's error."""
-    status = getattr(error, "status_code", None)
+    status = _status(error)
     code = getattr(error, "code", None)
+    if status == 402 or code in _NO_CREDIT:
+        return QuotaExceededError(
+            f"The quota of the account for {model} is used up: {_said(error)}. Add credit and run again."
+        )
     if isinstance(error, langchain.ModelRateLimitError) or status == 429:
-        return _too_many(error, model, code)
+        return RateLimitedError(f"{model}: too many requests", retry_after(_headers(error)))
     if isinstance(error, langchain.ModelAuthenticationError | langchain.ModelPermissionDeniedError) or status in (
         401,
         403,
@@ -51,39 +57,43 @@ def to_provider_error(error: Exception, model: str) -> ProviderError | None:
     return _passing(error, model, status) or _rejected(error, model, status, code)
 
 
-def _too_many(error: Exception, model: str, code: str | None) -> ProviderError:
-    if code == "insufficient_quota":
-        return QuotaExceededError(
-            f"The quota of the account for {model} is used up: {_said(error)}. Add credit and run again."
-        )
-    return RateLimitedError(f"{model}: too many requests", retry_after(_headers(error)))
+def _status(error: Exception) -> int | None:
+    status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
 
 
 def _passing(error: Exception, model: str, status: int | None) -> ProviderError | None:
     if isinstance(error, langchain.ModelTimeoutError | httpx.TimeoutException | TimeoutError) or status == 408:
         return ProviderTimeoutError(f"{model} did not answer in time")
-    if isinstance(error, langchain.ModelConnectionError | httpx.TransportError | ConnectionError):
+    if isinstance(error, langchain.ModelConnectionError | httpx.RequestError | ConnectionError):
         return ProviderDownError(f"{model} cannot be reached")
-    if status is not None and (status >= 500 or status == 409):
-        return ProviderDownError(f"the provider of {model} answered {status}")
+    if isinstance(error, langchain.ModelAPIError) or (status is not None and (status >= 500 or status == 409)):
+        return ProviderDownError(f"the provider of {model} answered {status or 'with a failure'}")
     return None
 
 
 def _rejected(error: Exception, model: str, status: int | None, code: str | None) -> ProviderError | None:
-    if isinstance(error, langchain.ContextOverflowError):
+    if isinstance(error, langchain.ContextOverflowError) or _says_too_long(error, code):
         return RejectedCallError(f"the document is too long for {model}", "too_long")
     if code == "content_filter":
         return RejectedCallError(f"the provider of {model} filtered the request", "content_filtered")
-    if isinstance(error, langchain.ModelInvalidRequestError) or (status is not None and 400 <= status < 500):
+    if isinstance(error, langchain.ModelInvalidRequestError) or (status is not None and 300 <= status < 500):
         named = ", ".join(str(part) for part in (code, getattr(error, "param", None)) if part)
         return RejectedCallError(f"{model} refused the request ({named or f'status {status}'})")
     return None
 
 
+def _says_too_long(error: Exception, code: str | None) -> bool:
+    """Whether an error that LangChain does not tell apart says so: servers such as vLLM and llama.cpp do in words."""
+    said = str(getattr(error, "message", ""))
+    words = ("maximum context length", "available context size")
+    return code == "context_length_exceeded" or any(wording in said for wording in words)
+
+
 def refuses_temperature(error: Exception) -> bool:
     """Whether a call failed only because the model takes no temperature."""
     param = getattr(error, "param", None)
-    return getattr(error, "status_code", None) == 400 and (param == "temperature" or "'temperature'" in str(error))
+    return _status(error) == 400 and (param == "temperature" or "'temperature'" in str(error))
 
 
 def _headers(error: Exception) -> Mapping[str, str]:
@@ -100,7 +110,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if seconds is None and "retry-after" in headers:
         try:
             when = parsedate_to_datetime(headers["retry-after"])
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return min(seconds, LONGEST_RETRY_AFTER) if seconds is not None and seconds > 0 else None
@@ -111,7 +121,7 @@ def _number(given: str | None, unit: float) -> float | None:
         number = float(given) * unit if given is not None else None
     except ValueError:
         return None
-    return number if number is not None and math.isfinite(number) else None
+    return number if number is not None and math.isfinite(number) and number > 0 else None
 
 
 def _said(error: Exception) -> str:

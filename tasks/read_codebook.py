@@ -22,17 +22,18 @@ def read_codebook(path: str | Path) -> Codebook:
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DefinitionError(f"The codebook {str(path)!r} cannot be opened: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise DefinitionError(f"The codebook {str(path)!r} is not a UTF-8 text file; save it as one.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = getattr(error, "strerror", error)
+        raise DefinitionError(f"The codebook {str(path)!r} cannot be opened: {why}.") from error
     data, lines = _load(text, str(path))
     return parse_codebook(data, str(path), lines)
 
 
 def _load(text: str, source: str) -> tuple[Any, dict[Place, int]]:
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
             raise CodebookError(source, ["it is empty"])
@@ -40,15 +41,20 @@ def _load(text: str, source: str) -> tuple[Any, dict[Place, int]]:
         data = reader.read(node, ())
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        place = f"line {line}: " if line else ""
-        raise CodebookError(source, [f"{place}it is not valid YAML: {error.problem}"]) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise CodebookError(source, [f"it is not valid YAML: {str(error).splitlines()[0]}"]) from error
-    finally:
-        loader.dispose()
+        raise _not_yaml(source, error.problem, line) from error
+    except yaml.reader.ReaderError as error:
+        raise _not_yaml(source, str(error).splitlines()[0], text.count("\n", 0, error.position) + 1) from error
+    except RecursionError as error:
+        raise _not_yaml(source, "it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise _not_yaml(source, str(error).splitlines()[0]) from error
     if reader.problems:
         raise CodebookError(source, reader.problems)
     return data, reader.lines
+
+
+def _not_yaml(source: str, why: str | None, line: int | None = None) -> CodebookError:
+    return CodebookError(source, [f"{f'line {line}: ' if line else ''}it is not valid YAML: {why}"])
 
 
 class _Reader:
@@ -69,17 +75,34 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(part, (*path, index)) for index, part in enumerate(node.value)]
-        value = self._loader.construct_object(node)
-        # Dates stay as written: a limit or a default is ISO text in a codebook.
+        return self._scalar(node, path)
+
+    def _scalar(self, node: yaml.Node, path: Place) -> Any:
+        """A text, number or boolean. Dates stay as written: a limit or a default is ISO text in a codebook."""
+        kind = node.tag.rpartition(":")[2]
+        if kind == "timestamp" or (kind in ("bool", "int", "float") and _is_text(path)):
+            return node.value
+        try:
+            value = self._loader.construct_object(node)
+        except (ValueError, LookupError) as error:
+            problem = f"{node.value[:40]!r} cannot be read as {kind}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
         return value if isinstance(value, str | int | float | bool | None) else node.value
 
     def _mapping(self, node: yaml.MappingNode, path: Place) -> dict[str, Any]:
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
-            line = key_node.start_mark.line + 1
+            key, line = key_node.value, key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.problems.append(f"line {line}: a key must be a single word; remove what stands here")
+                continue
             if key in data:
                 self.problems.append(f"line {line}: `{key}` stands twice in the same place; remove one")
             self.lines[(*path, key)] = line
             data[key] = self.read(value_node, (*path, key))
         return data
+
+
+def _is_text(place: Place) -> bool:
+    """Whether text stands here, whatever YAML takes it for: a category may be `no` (false to YAML) or 012 (ten)."""
+    return place[2:3] in (("categories",), ("examples",)) or place[2:4] == ("validation", "allowed")

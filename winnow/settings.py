@@ -7,8 +7,10 @@ import os
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from winnow.exceptions import DefinitionError
 
 
 class Settings(BaseSettings):
@@ -33,9 +35,20 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, read once. A `.env` file never overrides the environment."""
+    """The settings of this process, read once. A `.env` file never overrides the environment.
+
+    Raises:
+        DefinitionError: a setting has a value that it cannot have; the message names all of them.
+    """
     from dotenv import load_dotenv
 
     load_dotenv(Path.cwd() / ".env")
-    loaded = Settings()
+    try:
+        loaded = Settings()
+    except ValidationError as error:
+        problems = [
+            f"WINNOW_{str(detail['loc'][0]).upper()} is wrong: {detail['msg']}"
+            for detail in error.errors(include_url=False, include_input=False)
+        ]
+        raise DefinitionError(f"{'; '.join(problems)}. Correct the environment, or .env.") from None
     return loaded.model_copy(update={"home": Path(os.path.abspath(loaded.home.expanduser()))})

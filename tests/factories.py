@@ -1,0 +1,171 @@
+"""Small makers of what tests need: each has defaults for all that a test does not care about."""
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from db import calls, cells, documents, extractions, jobs, projects
+from db.cells import PlannedCell
+from db.documents import StoredDocument
+from winnow.answers import ENVELOPE_SCHEMA
+from winnow.calls import Reply, Usage
+from winnow.codebook import Codebook
+from winnow.documents import Box, ParsedDocument, Piece, assemble
+from winnow.exceptions import DocumentError
+from winnow.extractions import Evidence, Extraction, FoundValue
+from winnow.jobs import CellRef, JobOptions
+from winnow.parse_codebook import parse_codebook
+from winnow.projects import Project, PromptVersion
+from winnow.prompts import corpus_rules, request_key
+
+MODEL = "openai:tested"
+RULES = "the rules"
+
+_numbers = itertools.count(1)
+
+
+def variable(name: str = "title", **more: Any) -> dict[str, Any]:
+    """A variable as a codebook file has it."""
+    return {"name": name, "type": "text", "instructions": f"Find the {name}.", **more}
+
+
+def codebook(*variables: str | dict[str, Any], project: str = "Grants", **more: Any) -> Codebook:
+    """A codebook; of a variable, its name is enough. Without variables it has `title` and `amount`."""
+    chosen = variables or ("title", variable("amount", type="number"))
+    listed = [variable(given) if isinstance(given, str) else given for given in chosen]
+    return parse_codebook({"project": project, "variables": listed, **more})
+
+
+def project(connection: Connection, *variables: str | dict[str, Any], name: str = "Grants", **more: Any) -> Project:
+    """A stored project."""
+    projects.apply_codebook(connection, codebook(*variables, project=name, **more))
+    return projects.get(connection, name)
+
+
+def sha256(data: str) -> str:
+    return hashlib.sha256(data.encode()).hexdigest()
+
+
+def parsed(*texts: str, page: int | None = 1) -> ParsedDocument:
+    """A parsed PDF of some paragraphs, each with its box."""
+    box = Box(x0=72, y0=90.5, x1=540.25, y1=104)
+    pieces = [Piece(kind="paragraph", text=text, page=page, box=box) for text in texts or ("Some text.",)]
+    return assemble(pieces, media_type="application/pdf", parser="tested 1.0", pages=page)
+
+
+def document(
+    connection: Connection, project_id: int, name: str = "a.pdf", *, text: str | None = None, data: str | None = None
+) -> int:
+    """A parsed document's id. Documents of different names have different texts and bytes."""
+    words = text if text is not None else f"The text of {name}."
+    digest = sha256(data if data is not None else f"{name} {words}")
+    return documents.save_parsed(
+        connection, project_id, sha256=digest, name=name, size_bytes=len(words), parsed=parsed(words)
+    )
+
+
+def failed_document(connection: Connection, project_id: int, name: str = "scan.pdf", reason: str = "no_text") -> int:
+    """The id of a document that gave no text."""
+    error = DocumentError(reason, f"it is {reason}")
+    return documents.save_failed(connection, project_id, sha256=sha256(name), name=name, size_bytes=7, error=error)
+
+
+def options(kind: Any = "full", **more: Any) -> JobOptions:
+    return JobOptions(kind=kind, **{"model": MODEL, **more})
+
+
+def planned(
+    connection: Connection, of: Project, asked: JobOptions, chosen: Sequence[StoredDocument] | None = None
+) -> list[PlannedCell]:
+    """The cells of a plan, with the keys that `tasks.plan_job` gives them: every document with every variable."""
+    found = documents.of_project(connection, of.id) if chosen is None else chosen
+    readable = [stored for stored in found if stored.status == "parsed"]
+    pairs = [(stored, prompt) for stored in readable for prompt in projects.prompts(connection, of.id)]
+    repairs = cells.repairs(connection, [key(of, asked, *pair) for pair in pairs])
+    return [
+        PlannedCell(
+            document_id=stored.id,
+            prompt_id=prompt.id,
+            request_key=key(of, asked, stored, prompt),
+            call_key=key(of, asked, stored, prompt, repairs.get(key(of, asked, stored, prompt), 0)),
+        )
+        for stored, prompt in pairs
+    ]
+
+
+def key(of: Project, asked: JobOptions, stored: StoredDocument, prompt: PromptVersion, repair: int = 0) -> str:
+    return request_key(
+        model=asked.model, parameters={}, rules=corpus_rules(of.codebook), schema=ENVELOPE_SCHEMA,
+        document_hash=str(stored.text_hash), variable_prompts=[prompt.text], repair=repair,
+    )  # fmt: skip
+
+
+def job(
+    connection: Connection, of: Project, asked: JobOptions | None = None, chosen: Sequence[StoredDocument] | None = None
+) -> int:
+    """The id of a running job with its cells planned: one for each document and variable of the project."""
+    asked = asked or options()
+    job_id = jobs.create(connection, of.id, asked, rules=RULES, flow_run_id=None)
+    cells.plan(connection, job_id, planned(connection, of, asked, chosen))
+    return job_id
+
+
+def pending(connection: Connection, job_id: int) -> list[CellRef]:
+    """The job's pending cells in their order."""
+    return cells.pending(connection, job_id, after=0, limit=100_000)
+
+
+def reply(text: str = '{"answers": []}', **more: Any) -> Reply:
+    """A reply. No two have the same raw text, as with a provider."""
+    return Reply(
+        **{
+            "raw": {"id": f"reply-{next(_numbers)}", "content": text},
+            "text": text,
+            "finish_reason": "stop",
+            "usage": Usage(prompt_tokens=100, cached_tokens=80, completion_tokens=20),
+            "seconds": 1.5,
+            **more,
+        }
+    )
+
+
+def extraction(value: Any = "Ada", *flags: Any, status: Any = "found", **more: Any) -> Extraction:
+    """An extraction with one value, proven by a quote."""
+    evidence = Evidence(quote=f"says {value}", mark="exact", start=4, end=12, page=1, box=Box(x0=1, y0=2, x1=3, y1=4))
+    values = (FoundValue(value=value, raw=str(value), evidence=evidence),) if status == "found" else ()
+    return Extraction(**{"status": status, "values": values, "confidence": 0.9, "flags": flags, **more})
+
+
+def intend(connection: Connection, cell_id: int, model: str = MODEL) -> int:
+    """The id of a call that nobody has answered yet."""
+    intent = calls.intend(connection, cell_id, model=model, parameters="{}")
+    assert intent is not None
+    assert intent.reply is None
+    return intent.call_id
+
+
+def answer(connection: Connection, cell_id: int, given: Extraction | None = None, model: str = MODEL) -> int:
+    """End a pending cell as a run does: intent, reply, extraction. Returns the call's id."""
+    work = cells.work(connection, cell_id)
+    call_id = intend(connection, cell_id, model)
+    calls.keep_reply(connection, call_id, reply())
+    extractions.save(
+        connection,
+        given or extraction(),
+        cell_id=cell_id,
+        call_id=call_id,
+        document_id=work.document_id,
+        prompt_id=work.prompt_id,
+    )
+    return call_id
+
+
+def make_unusable(connection: Connection, cell_id: int, reason: str = "malformed") -> int:
+    """Let a cell fail because its reply could not be read. Returns the call's id."""
+    call_id = intend(connection, cell_id)
+    calls.keep_reply(connection, call_id, reply("no JSON"), error=reason)
+    cells.fail(connection, cell_id, reason, "the reply is not JSON")
+    return call_id

@@ -1,0 +1,137 @@
+"""`winnow up` as its user runs it: database, Prefect server, worker and deployments, each a real process."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.flows.conftest import MODEL
+from tests.openai_server import OpenAIServer
+
+CODEBOOK = """
+project: letters
+variables:
+  - {name: sender, type: text, instructions: Who wrote the letter.}
+  - {name: place, type: text, instructions: Where it was written.}
+"""
+LETTERS = 20
+CELLS = 2 * LETTERS
+SLOTS = 4
+
+
+class Stack:
+    """A running stack, and the commands of another terminal."""
+
+    def __init__(self, home: Path, model_server: OpenAIServer) -> None:
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+            "WINNOW_HOME": str(home),
+            "WINNOW_MODEL": MODEL,
+            "WINNOW_CONCURRENCY": str(SLOTS),
+            "OPENAI_BASE_URL": model_server.url,
+            "OPENAI_API_KEY": "canary-key-of-the-tests",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        }
+        self.home = home
+        self.log = home / "up.log"
+        with self.log.open("wb") as log:
+            command = [sys.executable, "-m", "flows.cli", "up", "--port", "0"]
+            self.process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+        self._wait_until_up()
+
+    def _wait_until_up(self) -> None:
+        deadline = time.monotonic() + 120
+        while "Winnow is up" not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.2)
+        self._environment["PREFECT_API_URL"] = json.loads((self.home / "up.json").read_text())["api"]
+
+    def __call__(self, *command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr + done.stdout + self.log.read_text()
+        return done.stdout
+
+    def job(self) -> Any:
+        return json.loads(self("flows.cli", "jobs", "--json"))["jobs"][0]
+
+
+@pytest.fixture
+def stack(home: Path, model_server: OpenAIServer) -> Iterator[Stack]:
+    started = Stack(home, model_server)
+    yield started
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in [*psutil.Process(started.process.pid).children(recursive=True), started.process]:
+            process.kill()
+
+
+@pytest.mark.timeout(420)
+def test_deployments_run_on_it_cancelling_stops_the_asking_and_ctrl_c_stops_everything(
+    stack: Stack, model_server: OpenAIServer, corpus: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = corpus(**{f"letter{number:02}": f"Sender: person {number}." for number in range(LETTERS)})
+    (tmp_path / "letters.yaml").write_text(CODEBOOK)
+    stack("flows.cli", "apply", str(tmp_path / "letters.yaml"))
+    paths = f"paths={json.dumps([str(folder)])}"
+    ingest = ("--param", "project=letters", "--param", paths, "--watch")
+    stack("prefect", "deployment", "run", "ingest-documents/ingest-documents", *ingest)
+    model_server.configure(latency=1.0)
+
+    extract = ("deployment", "run", "extract-variables/extract-variables", "--param", "project=letters")
+    stack("prefect", *extract)
+    _wait_for(lambda: model_server.stats().requests >= 2 * SLOTS)
+    cancelled_at = time.time()
+    (flow_run,) = [row for row in json.loads(stack("prefect", "flow-run", "ls", "-o", "json")) if _runs(row)]
+    stack("prefect", "flow-run", "cancel", flow_run["id"])
+    _wait_for(lambda: stack.job()["status"] == "cancelled")
+    time.sleep(5)
+
+    stats = model_server.stats()
+    assert stats.last_request_wall is not None
+    assert stats.last_request_wall - cancelled_at < 5 + 2  # two for the command itself to start
+    assert stats.requests < CELLS
+    assert stack.job()["cells"]["extracted"] == stats.requests  # what was in flight was kept too
+
+    stack("prefect", *extract, "--watch")
+    assert stack.job()["status"] == "completed"
+    assert (model_server.stats().requests, model_server.stats().duplicates) == (CELLS, 0)
+
+    out = tmp_path / "letters.xlsx"
+    export = ("--param", "project=letters", "--param", f"output={out}", "--param", "format=xlsx", "--watch")
+    stack("prefect", "deployment", "run", "export-dataset/export-dataset", *export)
+    assert out.stat().st_size > 5000
+
+    parts = psutil.Process(stack.process.pid).children(recursive=True)
+    stack.process.send_signal(signal.SIGINT)
+    assert stack.process.wait(timeout=60) == 0
+    gone, alive = psutil.wait_procs(parts, timeout=5)
+    assert not alive
+    assert len(gone) >= 2
+    assert not (stack.home / "up.json").exists()
+
+
+def _runs(flow_run: dict[str, Any]) -> bool:
+    return flow_run.get("state_type", flow_run.get("state", {}).get("type")) == "RUNNING"
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
