@@ -103,17 +103,19 @@ def _answer(job: int, cell: int) -> str:
     intent = _ask(job, cell, work, prompt, source)
     if intent is None:
         return "settled"
+    reply = _given(intent.reply)
     try:
-        answer = answer_for(interpret(_given(intent.reply)), prompt.variable.name)
-    except OutputError as error:
-        reply, reason = _given(intent.reply), error.reason
+        answer = answer_for(interpret(reply), prompt.variable.name)
+        extraction = check_answer(answer, prompt.variable, source.grounder)
+    except Exception as error:
+        # No answer, or a mistake of ours: then the next run reads the same reply again. Either way it was paid for.
+        reason = error.reason if isinstance(error, OutputError) else None
         _store(lambda connection: calls.keep_reply(connection, intent.call_id, reply, error=reason))
         raise
-    extraction = check_answer(answer, prompt.variable, source.grounder)
 
     def keep(connection: Any) -> None:
         if intent.bought:
-            calls.keep_reply(connection, intent.call_id, _given(intent.reply))
+            calls.keep_reply(connection, intent.call_id, reply)
         extractions.save(
             connection,
             extraction,

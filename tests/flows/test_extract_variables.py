@@ -205,6 +205,20 @@ def test_a_reply_that_is_no_answer_is_kept_and_the_next_run_asks_that_cell_alone
     assert rows("SELECT count(*) FROM call WHERE status = 'unusable' AND reply IS NOT NULL")[0][0] == 1
 
 
+def test_a_mistake_of_ours_never_costs_a_second_call(
+    project: Make, model_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks import extract_cell
+
+    name = project("title", documents=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(extract_cell, "check_answer", lambda *_: 1 / 0)
+        assert run(name)["failures"] == {"internal_error": 1}
+
+    assert run(name)["cells"]["extracted"] == 1
+    assert model_server.stats().requests == 1
+
+
 def test_evidence_that_is_not_in_the_document_flags_the_cell(project: Make, model_server: OpenAIServer) -> None:
     name = project("title", documents=1)
     model_server.configure(fault_variables={"title": "invented"})
