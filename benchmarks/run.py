@@ -37,8 +37,8 @@ def main() -> None:
                     own = Path(home) / f"{latency}-{cells}-{side}"
                     rows.append(_row(side, cells, latency, arguments.slots, own))
                     print(rows[-1], flush=True)
-    if not arguments.dry:
-        _write(rows, arguments.slots)
+                    if not arguments.dry:
+                        _write(rows, arguments.slots)  # at once: a long run that is stopped leaves what it has
 
 
 def _arguments() -> argparse.Namespace:

@@ -12,7 +12,6 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,23 +78,8 @@ def winnow_at(url: str, home: Path) -> Iterator[None]:
             forget()
 
 
-_CLEAN = """
-    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database()
-        AND pid <> pg_backend_pid();
-    {deletions};
-    SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace;
-"""
-_TABLES = """
-    SELECT count(*), max(oid::bigint), (SELECT string_agg(version_num, ' ') FROM alembic_version)
-    FROM pg_class WHERE relnamespace = 'public'::regnamespace
-"""
-
-
 class Server:
-    """The run's PostgreSQL. It copies databases from a template, and lends those with all tables again when clean.
-
-    A copy costs 20 ms, or 200 on a busy machine; to empty the tables of a used one costs 2.
-    """
+    """The run's PostgreSQL, which makes and drops databases. A copy of the template takes about 20 ms."""
 
     template = "winnow_template"  # with all tables, and no rows
 
@@ -103,7 +87,6 @@ class Server:
         self._embedded = embedded
         self._connection = psycopg.connect(self.url("postgres"), autocommit=True)
         self._numbers = itertools.count(1)
-        self._free: list[str] = []
 
     def close(self) -> None:
         self._connection.close()
@@ -116,49 +99,14 @@ class Server:
             self._connection.execute(statement)
 
     @contextlib.contextmanager
-    def migrated(self) -> Iterator[str]:
-        """The URL of a database with all tables, empty."""
-        name = self._free.pop() if self._free else self._copy(self.template)
-        try:
-            yield self.url(name)
-        finally:
-            if self._clean(name):
-                self._free.append(name)
-            else:
-                self._drop(name)
-
-    @contextlib.contextmanager
-    def bare(self) -> Iterator[str]:
-        """The URL of a database without tables."""
-        name = self._copy("template1")
-        try:
-            yield self.url(name)
-        finally:
-            self._drop(name)
-
-    def _copy(self, template: str) -> str:
+    def database(self, template: str) -> Iterator[str]:
+        """The URL of a new copy of a database, dropped when the block ends, whoever is still connected."""
         name = f"test_{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-        return name
-
-    def _drop(self, name: str) -> None:
-        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-    def _clean(self, name: str) -> bool:
-        """End who is still connected, and empty all tables. False where a test has changed the tables themselves."""
-        from db.tables import Base
-
-        deletions = "; ".join(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables))
-        with psycopg.connect(self.url(name), autocommit=True) as connection:
-            if connection.execute(_TABLES).fetchone() != self._tables:
-                return False
-            connection.execute(_CLEAN.format(deletions=deletions))
-            return True
-
-    @cached_property
-    def _tables(self) -> tuple[Any, ...] | None:
-        with psycopg.connect(self.url(self.template)) as connection:
-            return connection.execute(_TABLES).fetchone()
+        try:
+            yield self.url(name)
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -188,7 +136,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def database(server: Server, tmp_path: Path) -> Iterator[str]:
     """A database of the test's own with all tables, empty, at which Winnow points. Its value is the URL."""
-    with server.migrated() as url, winnow_at(url, tmp_path):
+    with server.database(Server.template) as url, winnow_at(url, tmp_path):
         yield url
 
 
@@ -201,7 +149,7 @@ def database_url(database: str) -> str:
 @pytest.fixture
 def empty_database(server: Server, tmp_path: Path) -> Iterator[str]:
     """As `database`, but without tables."""
-    with server.bare() as url, winnow_at(url, tmp_path):
+    with server.database("template1") as url, winnow_at(url, tmp_path):
         yield url
 
 

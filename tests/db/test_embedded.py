@@ -117,16 +117,16 @@ def kill_server(home):
 
 class TestSeveralProcesses:
     def test_that_start_at_once_in_a_new_home_share_one_server_until_the_last_leaves(self, use, home):
-        children = [use(home, WAIT + USE) for _ in range(4)]
+        children = [use(home, WAIT + USE) for _ in range(3)]
         for child in children:
             assert child.line() == "here"
         for child in children:
             child.go_on()
         assert len({child.line() for child in children}) == 1
-        for child in children[:3]:
+        for child in children[:2]:
             child.end()
             assert runs(home)
-        children[3].end()
+        children[2].end()
         assert noted_pid(home) is None
         assert processes_of(home) == []
 
@@ -212,8 +212,10 @@ class TestKilled:
         assert not runs(old_home)
 
     def test_a_list_of_users_that_was_cut_short_is_made_anew(self, use, old_home):
-        use(old_home).end()
-        (old_home / "postgres" / ".handle_pids.json").write_text("[12, 1")
+        noted = old_home / "postgres" / ".handle_pids.json"
+        if not noted.exists():
+            use(old_home).end()
+        noted.write_text("[12, 1")
         use(old_home).end()
         assert not runs(old_home)
 
@@ -249,12 +251,12 @@ class TestEnvironment:
         child.line()
         child.end()
 
-    @pytest.mark.parametrize("kind", ["missing", "readable by all", "a file"])
+    @pytest.mark.parametrize("kind", ["readable by all", "a file"])
     def test_an_unusable_run_time_folder_is_no_obstacle(self, use, old_home, tmp_path, kind):
         folder = tmp_path / "runtime"
         if kind == "a file":
             folder.write_text("")
-        elif kind == "readable by all":
+        else:
             folder.mkdir(mode=0o755)
         child = use(old_home, XDG_RUNTIME_DIR=folder)
         child.line()

@@ -109,7 +109,7 @@ OPENAI = {
 }
 OPENAI_ERRORS = {kind for kind in family(openai.APIStatusError) if kind.__module__ == "openai"}
 STATUSES: dict[int, Any] = {
-    kind.status_code: kind for kind in OPENAI_ERRORS if kind.__module__ == "openai" if hasattr(kind, "status_code")
+    kind.status_code: kind for kind in openai.APIStatusError.__subclasses__() if hasattr(kind, "status_code")
 }
 
 
