@@ -21,7 +21,7 @@ from db.session import transaction
 from tasks import models
 from tasks.gates import gate_of
 from winnow.answers import answer_for
-from winnow.calls import Intent, Reply
+from winnow.calls import Reply
 from winnow.checking import check_answer
 from winnow.exceptions import (
     DefinitionError,
@@ -96,60 +96,64 @@ def extract_cell(cell: int, document: str, variable: str, job: int) -> str:  # n
 
 def _answer(job: int, cell: int) -> str:
     """Ask where nobody has had an answer yet; read, check and store."""
-    with transaction() as connection:
-        work = cells.work(connection, cell)
-    prompt = _prompt(work.prompt_id)
-    source = _source(work.document_id)
-    intent = _ask(job, cell, work, prompt, source)
-    if intent is None:
+    asked = _ask(job, cell)
+    if asked is None:
         return "settled"
-    reply = _given(intent.reply)
+    reply, source, prompt = asked.reply, _source(asked.work.document_id), _prompt(asked.work.prompt_id)
     try:
         answer = answer_for(interpret(reply), prompt.variable.name)
         extraction = check_answer(answer, prompt.variable, source.grounder)
     except Exception as error:
         # No answer, or a mistake of ours: then the next run reads the same reply again. Either way it was paid for.
         reason = error.reason if isinstance(error, OutputError) else None
-        _store(lambda connection: calls.keep_reply(connection, intent.call_id, reply, error=reason))
+        _store(lambda connection: calls.keep_reply(connection, asked.call_id, reply, error=reason))
         raise
 
     def keep(connection: Any) -> None:
-        if intent.bought:
-            calls.keep_reply(connection, intent.call_id, reply)
+        if asked.bought:
+            calls.keep_reply(connection, asked.call_id, reply)
         extractions.save(
             connection,
             extraction,
             cell_id=cell,
-            call_id=intent.call_id,
-            document_id=work.document_id,
-            prompt_id=work.prompt_id,
+            call_id=asked.call_id,
+            document_id=asked.work.document_id,
+            prompt_id=asked.work.prompt_id,
         )
 
     _store(keep)
     return "flagged" if extraction.flagged else "extracted"
 
 
-def _given(reply: Reply | None) -> Reply:
-    assert reply is not None  # noqa: S101 # an intent that was asked has its reply
-    return reply
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    work: CellWork
+    call_id: int
+    reply: Reply
+    bought: bool  # just now, and not stored yet
 
 
-def _ask(job: int, cell: int, work: CellWork, prompt: PromptVersion, source: "_Source") -> Intent | None:
-    """The intent with its reply: the stored one, or one bought now. None where the cell has ended."""
-    asked = models.parameters(work.model, prompt.variable.type)
-    question = build_prompt(work.rules, source.text, source.text_hash, [prompt.text])
+def _ask(job: int, cell: int) -> _Asked | None:
+    """The reply to a cell's request: the stored one, or one bought now. None where the cell has ended."""
     with gate_of(job).slot():
         with transaction() as connection:
-            intent = calls.intend(connection, cell, model=work.model, parameters=json.dumps(asked))
-        if intent is None or intent.reply is not None:
-            return intent
+            work = cells.work(connection, cell)
+            prompt = _prompt(work.prompt_id)
+            parameters = models.parameters(work.model, prompt.variable.type)
+            intent = calls.intend(connection, cell, model=work.model, parameters=json.dumps(parameters))
+        if intent is None:
+            return None
+        if intent.reply is not None:
+            return _Asked(work=work, call_id=intent.call_id, reply=intent.reply, bought=False)
         try:
-            reply = models.ask(work.model, asked, question)
+            source = _source(work.document_id)
+            question = build_prompt(work.rules, source.text, source.text_hash, [prompt.text])
+            reply = models.ask(work.model, parameters, question)
         except Exception as error:
             name = getattr(error, "reason", "internal_error")
             _store(lambda connection: calls.keep_failure(connection, intent.call_id, name))
             raise
-    return Intent(call_id=intent.call_id, reply=reply, bought=True)
+    return _Asked(work=work, call_id=intent.call_id, reply=reply, bought=True)
 
 
 def _store(write: Callable[[Any], None]) -> None:

@@ -31,4 +31,3 @@ class Intent:
 
     call_id: int
     reply: Reply | None = None
-    bought: bool = False  # just now, and not stored yet
