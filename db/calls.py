@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, text, update
+from sqlalchemy import Connection, Row, text, update
 
 from db import tables
 from winnow.calls import Intent, Reply, Usage
@@ -102,8 +102,3 @@ def keep_failure(connection: Connection, call_id: int, error: str) -> None:
     connection.execute(
         update(_call).where(_call.c.id == call_id, _call.c.status == "intended").values(status="failed", error=error)
     )
-
-
-def models(connection: Connection) -> list[str]:
-    """The models that calls were made to."""
-    return list(connection.scalars(select(_call.c.model).distinct().order_by(_call.c.model)))
