@@ -44,7 +44,7 @@ def map_windows(
                 future.wait()  # it has ended; this takes its state over, so that nobody asks the server for it
                 under_way.discard(future)
                 yield future
-    except BaseException:
+    except BaseException:  # signals, and the consumer's leaving, too: raised again
         interrupted()
         raise
     finally:

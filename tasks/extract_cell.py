@@ -89,7 +89,7 @@ def extract_cell(cell: int, document: str, variable: str, job: int) -> str:  # n
         raise
     except (DefinitionError, OperationalError):  # the database: the cell is as it was, and the next run asks it
         raise
-    except Exception as error:
+    except Exception as error:  # a mistake of ours: raised again, but the cell does not stay pending for ever
         _fail(cell, "internal_error", type(error).__name__)
         raise
 
@@ -149,7 +149,7 @@ def _ask(job: int, cell: int) -> _Asked | None:
             source = _source(work.document_id)
             question = build_prompt(work.rules, source.text, source.text_hash, [prompt.text])
             reply = models.ask(work.model, parameters, question)
-        except Exception as error:
+        except Exception as error:  # raised again: whatever it was, the ledger says that no reply came
             name = getattr(error, "reason", "internal_error")
             _store(lambda connection: calls.keep_failure(connection, intent.call_id, name))
             raise

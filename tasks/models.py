@@ -138,7 +138,7 @@ def _chat_model(model: str, temperature: float | None) -> BaseChatModel:
             f"The model {model!r} needs a package that is not installed here. "
             f"Install it with `pip install {package[1] if package else error.name}` and run again."
         ) from error
-    except Exception as error:
+    except Exception as error:  # each provider's package complains of a missing key or a bad name in its own way
         raise ModelSetupError(_setup_message(model, error)) from error
 
 

@@ -64,7 +64,7 @@ def running(job: Job, slots: int) -> Iterator[Run]:
         try:
             with gates.opened(job.id, slots) as gate:
                 yield Run(job, gate)
-        except BaseException as error:
+        except BaseException as error:  # signals too: raised again, but the job says that it stopped
             with transaction() as connection:
                 jobs.set_status(connection, job.id, "paused", f"interrupted: {type(error).__name__}")
             raise
