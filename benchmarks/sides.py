@@ -68,13 +68,12 @@ def langchain(documents: int, variables: int, slots: int) -> dict[str, float]:
     from langchain_core.messages import HumanMessage, SystemMessage
 
     from winnow.answers import ENVELOPE_SCHEMA
-    from winnow.documents import text_hash
     from winnow.parse_codebook import parse_codebook
-    from winnow.prompts import build_prompt, corpus_rules, variable_prompt
+    from winnow.prompts import Question, build_prompt, corpus_rules, variable_prompt
 
     codebook = parse_codebook(corpus.codebook("bench", variables))
     prompts = [
-        build_prompt(corpus_rules(codebook), text, text_hash(text), [variable_prompt(variable)])
+        build_prompt(corpus_rules(codebook), text, Question(variables=(variable_prompt(variable),)))
         for text in map(corpus.document, range(documents))
         for variable in codebook.variables
     ]

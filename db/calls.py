@@ -1,7 +1,7 @@
 """The ledger of calls. Order: intent, commit; call; then one transaction with the raw reply and what it says."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, text, update
@@ -9,49 +9,71 @@ from sqlalchemy import Connection, Row, text, update
 from db import tables
 from winnow.calls import Intent, Reply, Usage
 from winnow.exceptions import JobStoppedError
+from winnow.jobs import Spending
 
 _call = tables.Call.__table__
 
-# One round trip decides: is the cell open, does its job run, and has nobody had an answer to this request yet.
+OVERDUE_SECONDS = 900
+"""A call that has been under way for longer is nobody's any more, whoever's lease still runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A call about to be made: for whom, and what shapes its reply."""
+
+    request_key: str
+    job_id: int
+    document_id: int
+    prompt_ids: tuple[int, ...]
+    model: str
+    parameters: dict[str, Any]
+
+
+# One round trip decides: does the job run, and has nobody had an answer to this request yet, or is about to have one.
 _INTEND = text("""
-    WITH open AS (
-        SELECT cell.call_key, cell.request_key FROM cell JOIN job ON job.id = cell.job_id
-        WHERE cell.id = :cell AND cell.status = 'pending' AND job.status = 'running'
-    )
-    INSERT INTO call (call_key, request_key, model, parameters, status)
-    SELECT call_key, request_key, :model, cast(:parameters AS jsonb), 'intended' FROM open
-    ON CONFLICT (call_key) DO UPDATE
-        SET status = 'intended', attempts = call.attempts + 1, started_at = now(), error = NULL
-        WHERE call.status IN ('intended', 'failed')
+    INSERT INTO call (call_key, request_key, job_id, document_id, prompt_ids, worker_id, model, parameters, status)
+    SELECT :key || CASE WHEN spoiled.calls = 0 THEN '' ELSE ':' || spoiled.calls END,
+        :key, :job, :document, :prompts, :worker, :model, cast(:parameters AS jsonb), 'intended'
+    FROM (SELECT count(*) AS calls FROM call WHERE request_key = :key AND status = 'unusable') AS spoiled
+    WHERE EXISTS (SELECT FROM job WHERE id = :job AND status = 'running')
+    ON CONFLICT (call_key) DO UPDATE SET status = 'intended', attempts = call.attempts + 1, started_at = now(),
+        error = NULL, job_id = :job, worker_id = :worker
+        WHERE call.status = 'failed' OR (call.status = 'intended' AND (
+            call.started_at < now() - make_interval(secs => :overdue)
+            OR NOT EXISTS (SELECT FROM worker WHERE worker.id = call.worker_id AND worker.lease_until > now())))
     RETURNING id
+""")
+_NEWEST = text("""
+    SELECT call.*, job.status AS job_status FROM job LEFT JOIN call ON call.request_key = :key
+        AND call.status IN ('intended', 'answered')
+    WHERE job.id = :job ORDER BY call.id DESC NULLS LAST LIMIT 1
 """)
 
 
-def intend(connection: Connection, cell_id: int, *, model: str, parameters: str) -> Intent | None:
-    """Note that a cell's call is about to be made. None where the cell has ended in the meantime.
-
-    Args:
-        parameters: the model's parameters as JSON.
+def intend(connection: Connection, order: Order, worker_id: int) -> Intent:
+    """Note that a call is about to be made.
 
     Returns:
-        The intent; with the stored reply where the same request is answered already, so that it is not bought again.
+        The intent; with the stored reply where the same request is answered already, so that it is not bought again,
+        and `elsewhere` where another worker is asking just this.
 
     Raises:
         JobStoppedError: the job is not running.
     """
-    call_id = connection.scalar(_INTEND, {"cell": cell_id, "model": model, "parameters": parameters})
+    values = {
+        "key": order.request_key, "job": order.job_id, "document": order.document_id,
+        "prompts": list(order.prompt_ids), "worker": worker_id, "model": order.model,
+        "parameters": json.dumps(order.parameters), "overdue": OVERDUE_SECONDS,
+    }  # fmt: skip
+    call_id = connection.scalar(_INTEND, values)
     if call_id is not None:
         return Intent(call_id=call_id)
-    row = connection.execute(
-        text("""
-            SELECT job.status AS job_status, cell.status AS cell_status, call.* FROM cell
-            JOIN job ON job.id = cell.job_id LEFT JOIN call ON call.call_key = cell.call_key WHERE cell.id = :cell
-        """),
-        {"cell": cell_id},
-    ).one()
+    row = connection.execute(_NEWEST, values).one()
     if row.job_status != "running":
         raise JobStoppedError(f"the job is {row.job_status}")
-    return Intent(call_id=row.id, reply=_reply(row)) if row.cell_status == "pending" else None
+    if row.id is None or row.status == "intended":
+        return Intent(call_id=row.id or 0, elsewhere=True)
+    return Intent(call_id=row.id, reply=_reply(row))
 
 
 def _reply(row: Row[Any]) -> Reply:
@@ -61,30 +83,33 @@ def _reply(row: Row[Any]) -> Reply:
         usage=Usage(
             prompt_tokens=row.prompt_tokens, cached_tokens=row.cached_tokens, completion_tokens=row.completion_tokens
         ),
-        seconds=row.seconds,
+        seconds=row.seconds, probability=row.probability,
     )  # fmt: skip
 
 
 _KEEP = text("""
-    UPDATE call SET status = :status, error = :error, reply = cast(:reply AS json), finish_reason = :finish_reason,
+    UPDATE call SET status = 'answered', error = NULL, reply = cast(:reply AS json), finish_reason = :finish_reason,
         prompt_tokens = :prompt_tokens, cached_tokens = :cached_tokens, completion_tokens = :completion_tokens,
-        seconds = :seconds, answered_at = now()
-    WHERE id = :call AND (status <> 'answered' OR cast(reply AS text) = :reply)
+        probability = :probability, cost = :cost, cost_estimated = :estimated, seconds = :seconds, answered_at = now()
+    WHERE id = :call AND status NOT IN ('answered', 'unusable')
 """)
 
 
-def keep_reply(connection: Connection, call_id: int, reply: Reply, *, error: str | None = None) -> None:
-    """Store a reply as it came. With an `error` it is no answer: it was paid for, but may be asked again.
+def keep_reply(
+    connection: Connection, call_id: int, reply: Reply, *, cost: float | None = None, estimated: bool = False
+) -> None:
+    """Store a reply as it came, with what it cost in US dollars.
 
     Where two asked the same at once, the first answer stays: extractions rest on it.
     """
     values = {
         "call": call_id,
-        "status": "unusable" if error else "answered",
-        "error": error,
         "reply": _as_json({"raw": reply.raw, "text": reply.text, "refusal": reply.refusal}),
         "finish_reason": reply.finish_reason,
+        "probability": reply.probability,
         "seconds": reply.seconds,
+        "cost": cost,
+        "estimated": estimated,
         **asdict(reply.usage),
     }
     connection.execute(_KEEP, values)
@@ -97,8 +122,57 @@ def _as_json(whole: dict[str, Any]) -> str:
         return json.dumps(json.loads(json.dumps(whole), parse_constant=str))
 
 
+def reject(connection: Connection, call_id: int, error: str) -> None:
+    """Note that a stored reply is no answer: it was paid for, but may be asked again."""
+    answered = (_call.c.id == call_id, _call.c.status == "answered")
+    connection.execute(update(_call).where(*answered).values(status="unusable", error=error))
+
+
 def keep_failure(connection: Connection, call_id: int, error: str) -> None:
     """Note that a call brought no reply."""
     connection.execute(
         update(_call).where(_call.c.id == call_id, _call.c.status == "intended").values(status="failed", error=error)
     )
+
+
+_SUMS = """
+    count(*) AS calls, coalesce(sum(prompt_tokens), 0) AS prompt_tokens,
+    coalesce(sum(cached_tokens), 0) AS cached_tokens, coalesce(sum(completion_tokens), 0) AS completion_tokens,
+    sum(cost) AS cost, count(*) FILTER (WHERE cost_estimated) AS estimated
+"""
+_BOUGHT = "call.job_id = :job AND call.reply IS NOT NULL"
+
+
+def spending(connection: Connection, job_id: int) -> Spending:
+    """What a job has bought. Replies that other jobs had paid for cost it nothing."""
+    row = connection.execute(text(f"SELECT {_SUMS} FROM call WHERE {_BOUGHT}"), {"job": job_id}).one()
+    return Spending(**row._mapping)
+
+
+def spending_by(connection: Connection, job_id: int, what: str) -> list[tuple[str, Spending]]:
+    """What a job has bought per document, variable or model, the most expensive first.
+
+    A call that asks several variables counts for each of them, with an even share of its tokens and of its cost.
+    """
+    by = {
+        "document": f"SELECT document.name, {_SUMS} FROM call JOIN document ON document.id = call.document_id",
+        "model": f"SELECT call.model, {_SUMS} FROM call",
+        "variable": f"""
+            SELECT variable.name, {_SUMS} FROM (
+                SELECT asked.prompt_id, call.job_id, call.reply, cost_estimated, cost / cardinality(prompt_ids) AS cost,
+                    {_share("prompt_tokens")}, {_share("cached_tokens")}, {_share("completion_tokens")}
+                FROM call CROSS JOIN unnest(prompt_ids) WITH ORDINALITY AS asked (prompt_id, nth)
+            ) AS call JOIN prompt ON prompt.id = call.prompt_id JOIN variable ON variable.id = prompt.variable_id""",
+    }[what]
+    query = f"{by} WHERE {_BOUGHT} GROUP BY 1 ORDER BY cost DESC NULLS LAST, prompt_tokens DESC, 1"
+    return [(row[0], _spending(row)) for row in connection.execute(text(query), {"job": job_id})]
+
+
+def _share(column: str) -> str:
+    """An even share in whole tokens: those of all variables of a call add up to the call's."""
+    until = f"{column} * {{nth}} / cardinality(prompt_ids)"
+    return f"{until.format(nth='nth')} - {until.format(nth='(nth - 1)')} AS {column}"
+
+
+def _spending(row: Row[Any]) -> Spending:
+    return Spending(**{field: row._mapping[field] for field in Spending.__dataclass_fields__})

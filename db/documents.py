@@ -1,14 +1,15 @@
 """Documents with their text and blocks."""
 
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, any_, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db import tables
-from winnow.documents import Block, Box, ParsedDocument
+from winnow.documents import Block, Box, PackedWords, ParsedDocument
 from winnow.exceptions import DocumentError
+from winnow.tokens import count_tokens
 
 _document, _block = tables.Document.__table__, tables.Block.__table__
 
@@ -24,6 +25,7 @@ class StoredDocument:
     reason: str | None
     detail: str | None
     words: int | None
+    tokens: int | None
     pages: int | None
     text_hash: str | None
 
@@ -32,8 +34,10 @@ class StoredDocument:
 class DocumentContent:
     """A document's text with its blocks, in order."""
 
+    sha256: str  # of the file's bytes
     text: str
     text_hash: str
+    tokens: int
     blocks: tuple[Block, ...]
 
 
@@ -60,14 +64,19 @@ def _stored(row: Any) -> StoredDocument:
 
 def content(connection: Connection, document_id: int) -> DocumentContent:
     """A parsed document's text and blocks."""
-    row = connection.execute(select(_document.c.text, _document.c.text_hash).where(_document.c.id == document_id)).one()
+    columns = (_document.c.sha256, _document.c.text, _document.c.text_hash, _document.c.tokens)
+    row = connection.execute(select(*columns).where(_document.c.id == document_id)).one()
     rows = connection.execute(select(_block).where(_block.c.document_id == document_id).order_by(_block.c.position))
-    return DocumentContent(text=row.text, text_hash=row.text_hash, blocks=tuple(_block_from(row) for row in rows))
+    blocks = tuple(_block_from(row) for row in rows)
+    return DocumentContent(
+        sha256=row.sha256, text=row.text, text_hash=row.text_hash, tokens=row.tokens or 0, blocks=blocks
+    )
 
 
 def _block_from(row: Any) -> Block:
     box = Box(x0=row.box[0], y0=row.box[1], x1=row.box[2], y1=row.box[3]) if row.box else None
-    return Block(kind=row.kind, start=row.start, end=row.end, page=row.page, box=box)
+    words = PackedWords(row.words) if row.words else ()
+    return Block(kind=row.kind, start=row.start, end=row.end, page=row.page, box=box, words=words)
 
 
 def note_name(connection: Connection, document_id: int, name: str) -> bool:
@@ -96,12 +105,16 @@ def save_parsed(
     """Store a parsed document; one that had failed before is mended. Returns its id."""
     values = {
         "status": "parsed", "reason": None, "detail": None, "media_type": parsed.media_type, "parser": parsed.parser,
-        "pages": parsed.pages, "words": parsed.words, "text": parsed.text, "text_hash": parsed.text_hash,
+        "pages": parsed.pages, "words": parsed.words, "tokens": count_tokens(parsed.text),
+        "text": parsed.text, "text_hash": parsed.text_hash,
     }  # fmt: skip
     document_id = _save(connection, project_id, sha256, name, size_bytes, values)
     blocks = [
-        {"document_id": document_id, "position": position}
-        | asdict(block) | {"box": list(astuple(block.box)) if block.box else None}
+        {
+            "document_id": document_id, "position": position, "kind": block.kind, "start": block.start,
+            "end": block.end, "page": block.page, "box": list(astuple(block.box)) if block.box else None,
+            "words": PackedWords.pack(block.words) or None,
+        }
         for position, block in enumerate(parsed.blocks)
     ]  # fmt: skip
     connection.execute(_block.delete().where(_block.c.document_id == document_id))
@@ -151,7 +164,7 @@ def copy_from_other_project(connection: Connection, project_id: int, *, sha256: 
     ).one_or_none()
     if source is None:
         return None
-    copied = ("media_type", "parser", "pages", "words", "text", "text_hash", "status")
+    copied = ("media_type", "parser", "pages", "words", "tokens", "text", "text_hash", "status")
     values = {column: source._mapping[column] for column in copied} | {"reason": None, "detail": None}
     document_id = _save(connection, project_id, sha256, name, source.size_bytes, values)
     columns = [column for column in _block.c if column.name != "document_id"]

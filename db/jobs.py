@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from db import tables
 from db.session import connect
 from winnow.exceptions import BusyError, DefinitionError
-from winnow.jobs import UNFINISHED, Counts, Job, JobOptions, JobStatus, Spending
+from winnow.jobs import UNFINISHED, Counts, Job, JobOptions, JobStatus
 
-_job, _event, _cell, _call = (table.__table__ for table in (tables.Job, tables.JobEvent, tables.Cell, tables.Call))
+_job, _event, _cell = (table.__table__ for table in (tables.Job, tables.JobEvent, tables.Cell))
 _project = tables.Project.__table__
 
 
@@ -60,15 +60,15 @@ def create(connection: Connection, project_id: int, options: JobOptions, *, rule
 
 
 def unfinished(connection: Connection, project_id: int, options: JobOptions) -> Job | None:
-    """The newest unfinished job that was asked to do the same. A seed not given fits any seed."""
+    """The newest unfinished job that was asked to do the same, at whatever cost. A seed not given fits any seed."""
     rows = connection.execute(
         _with_project()
         .where(_job.c.project_id == project_id, _job.c.status.in_(UNFINISHED), _job.c.kind == options.kind)
         .order_by(_job.c.id.desc())
     )
-    wanted = asdict(options)
+    wanted = asdict(options.task)
     for row in rows:
-        stored = asdict(_options(row.options))
+        stored = asdict(_options(row.options).task)
         if wanted["seed"] is None:
             stored["seed"] = None
         if stored == wanted:
@@ -124,6 +124,21 @@ def running_id(connection: Connection, project_id: int) -> int | None:
     return found
 
 
+def options(connection: Connection, job_id: int) -> JobOptions:
+    """What a job was asked to do."""
+    return _options(connection.execute(select(_job.c.options).where(_job.c.id == job_id)).scalar_one())
+
+
+def rules(connection: Connection, job_id: int) -> str:
+    """The constant part of a job's prompts."""
+    return str(connection.execute(select(_job.c.rules).where(_job.c.id == job_id)).scalar_one())
+
+
+def project_id(connection: Connection, job_id: int) -> int:
+    """The project that a job belongs to."""
+    return int(connection.execute(select(_job.c.project_id).where(_job.c.id == job_id)).scalar_one())
+
+
 def of_flow_run(connection: Connection, flow_run_id: str) -> list[int]:
     """The unfinished jobs that a flow run drives."""
     chosen = select(_job.c.id).where(_job.c.flow_run_id == flow_run_id, _job.c.status.in_(UNFINISHED))
@@ -159,32 +174,8 @@ def status(connection: Connection, job_id: int) -> JobStatus:
     return found
 
 
-def spending(connection: Connection, job_id: int) -> Spending:
-    """What the calls behind this job's cells cost, whichever job bought them."""
-    calls = select(_cell.c.call_key).where(_cell.c.job_id == job_id).distinct().subquery()
-    columns = [_call.c.prompt_tokens, _call.c.cached_tokens, _call.c.completion_tokens]
-    sums = [func.coalesce(func.sum(column), 0) for column in columns]
-    query = (
-        select(func.count(), *sums)
-        .select_from(_call)
-        .join(calls, calls.c.call_key == _call.c.call_key)
-        .where(_call.c.reply.is_not(None))
-    )
-    answered, prompt, cached, completion = connection.execute(query).one()
-    return Spending(calls=answered, prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion)
-
-
-def bought(connection: Connection, job_id: int) -> int:
-    """How many of the calls behind this job's cells were made since the job was created."""
-    query = text("""
-        SELECT count(DISTINCT call.id) FROM job JOIN cell ON cell.job_id = job.id
-        JOIN call ON call.call_key = cell.call_key WHERE job.id = :job AND call.started_at >= job.created_at
-    """)
-    return int(connection.execute(query, {"job": job_id}).scalar_one())
-
-
-def resume(connection: Connection, job_id: int, *, rules: str, flow_run_id: str | None) -> None:
-    """Let an unfinished job run on, under another flow run and the rules of today's codebook.
+def resume(connection: Connection, job_id: int, options: JobOptions, *, rules: str, flow_run_id: str | None) -> None:
+    """Let an unfinished job run on, under another flow run, the rules of today's codebook and another budget.
 
     Raises:
         BusyError: another process holds it.
@@ -192,7 +183,9 @@ def resume(connection: Connection, job_id: int, *, rules: str, flow_run_id: str 
     """
     if not connection.scalar(select(func.pg_try_advisory_xact_lock(_lock_key(job_id)))):
         raise _busy(job_id)
-    values = {"status": "running", "reason": None, "rules": rules, "flow_run_id": flow_run_id}
+    values = {
+        "status": "running", "reason": None, "rules": rules, "flow_run_id": flow_run_id, "options": asdict(options),
+    }  # fmt: skip
     unfinished = (_job.c.id == job_id, _job.c.status.in_(UNFINISHED))
     if not connection.execute(update(_job).where(*unfinished).values(values)).rowcount:
         raise DefinitionError(f"Job {job_id} has ended; run again for a new one.")
@@ -213,10 +206,11 @@ def set_status(connection: Connection, job_id: int, new: JobStatus, reason: str 
 
 
 def finish(connection: Connection, job_id: int) -> None:
-    """End a running job that has nothing pending. One with failed cells ends `completed_with_errors`."""
+    """End a running job that has nothing left to do. One with failed cells ends `completed_with_errors`."""
     now = counts(connection, job_id)
-    if not now.pending and status(connection, job_id) == "running":
-        set_status(connection, job_id, "completed_with_errors" if now.failed else "completed")
+    unchecked = connection.scalar(select(_cell.c.id).where(_cell.c.job_id == job_id, ~_cell.c.checked).limit(1))
+    if not now.pending and unchecked is None and status(connection, job_id) == "running":
+        set_status(connection, job_id, "completed_with_errors" if now.failed or now.skipped else "completed")
 
 
 def withdraw(connection: Connection, job_id: int) -> bool:

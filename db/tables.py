@@ -42,6 +42,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSONB,
         list[Any]: JSONB,
         list[str]: ARRAY(TEXT),
+        list[int]: ARRAY(BigInteger),
     }
 
 
@@ -72,13 +73,20 @@ class Project(Base):
 
 
 class Variable(Base):
-    """A column of the dataset. One that leaves the codebook keeps its row, with `position` null."""
+    """A column of the dataset, or the unit of observation where that is an entity.
+
+    What leaves the codebook keeps its row, with `position` null.
+    """
 
     __tablename__ = "variable"
-    __table_args__ = (UniqueConstraint("project_id", "name_key"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "kind", "name_key"),
+        CheckConstraint("kind IN ('variable', 'unit')", name="kind"),
+    )
 
     id: Mapped[int] = _id()
     project_id: Mapped[int] = _to("project.id")
+    kind: Mapped[str] = mapped_column(server_default=text("'variable'"))
     name: Mapped[str]
     name_key: Mapped[str]
     position: Mapped[int | None]
@@ -122,6 +130,7 @@ class Document(Base):
     parser: Mapped[str | None]
     pages: Mapped[int | None]
     words: Mapped[int | None]
+    tokens: Mapped[int | None]  # as `winnow.tokens` counts them
     text: Mapped[str | None]
     text_hash: Mapped[str | None]
     created_at: Mapped[datetime] = _now()
@@ -139,6 +148,7 @@ class Block(Base):
     end: Mapped[int]
     page: Mapped[int | None]
     box: Mapped[list[Any] | None]  # x0, y0, x1, y1 in points from the page's top left
+    words: Mapped[bytes | None]  # as `winnow.documents.PackedWords` reads them
 
 
 class Job(Base):
@@ -167,19 +177,36 @@ class Job(Base):
     finished_at: Mapped[datetime | None]
 
 
+class Worker(Base):
+    """A process that buys replies. While its lease runs, by the database's clock, nobody takes over its calls."""
+
+    __tablename__ = "worker"
+
+    id: Mapped[int] = _id()
+    lease_until: Mapped[datetime]
+    started_at: Mapped[datetime] = _now()
+
+
 class Call(Base):
-    """One request to a model, from its intent to its raw reply."""
+    """One request to a model, from its intent to its raw reply, and what it cost."""
 
     __tablename__ = "call"
     __table_args__ = (
         CheckConstraint("status IN ('intended', 'answered', 'unusable', 'failed')", name="status"),
         CheckConstraint("status NOT IN ('answered', 'unusable') OR reply IS NOT NULL", name="reply_is_kept"),
         Index(None, "request_key"),
+        Index(None, "job_id"),
     )
 
     id: Mapped[int] = _id()
     call_key: Mapped[str] = mapped_column(unique=True)
     request_key: Mapped[str]  # the call_key of the first try; others count the replies that could not be read
+    job_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("job.id", ondelete="SET NULL"))  # who paid
+    document_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("document.id", ondelete="SET NULL"), index=True
+    )
+    prompt_ids: Mapped[list[int]] = mapped_column(server_default=text("'{}'"))  # what was asked
+    worker_id: Mapped[int | None] = mapped_column(BigInteger)  # who asks it
     model: Mapped[str]
     parameters: Mapped[dict[str, Any]]
     status: Mapped[str]
@@ -190,49 +217,83 @@ class Call(Base):
     prompt_tokens: Mapped[int | None]
     cached_tokens: Mapped[int | None]
     completion_tokens: Mapped[int | None]
+    probability: Mapped[float | None]
+    cost: Mapped[float | None]  # US dollars; null where the model has no price
+    cost_estimated: Mapped[bool] = mapped_column(server_default=text("false"))  # the provider did not count tokens
     seconds: Mapped[float | None]
     started_at: Mapped[datetime] = _now()
     answered_at: Mapped[datetime | None]
 
 
-class Extraction(Base):
-    """What a call says about one variable of one document. Jobs share it; feedback will attach to it."""
+class Entity(Base):
+    """A thing found in a document, where rows are entities. Its key is the same in every job."""
 
-    __tablename__ = "extraction"
-    __table_args__ = (UniqueConstraint("document_id", "prompt_id", "call_id"),)
+    __tablename__ = "entity"
+    __table_args__ = (UniqueConstraint("document_id", "key"),)
 
     id: Mapped[int] = _id()
     document_id: Mapped[int] = _to("document.id")
+    key: Mapped[str]
+    name: Mapped[str]
+    evidence: Mapped[list[Any]]
+    created_at: Mapped[datetime] = _now()
+
+
+class Extraction(Base):
+    """What calls say about one variable of one document or entity. Jobs share it; feedback will attach to it."""
+
+    __tablename__ = "extraction"
+    __table_args__ = (
+        UniqueConstraint("question_key", "document_id", "prompt_id", "entity_id", postgresql_nulls_not_distinct=True),
+    )
+
+    id: Mapped[int] = _id()
+    question_key: Mapped[str]  # the hash of all that shapes it, known before any call
+    document_id: Mapped[int] = _to("document.id", index=True)
     prompt_id: Mapped[int] = _to("prompt.id", index=True)
-    call_id: Mapped[int] = _to("call.id", index=True)
+    entity_id: Mapped[int | None] = _to("entity.id", index=True)
+    call_ids: Mapped[list[int]]  # the calls that it rests on
+    entity_ids: Mapped[list[int]] = mapped_column(server_default=text("'{}'"))  # those it lists, in their order
+    model: Mapped[str]
     status: Mapped[str]
     values: Mapped[list[Any]]
     confidence: Mapped[float]
+    signals: Mapped[dict[str, Any]]
     flags: Mapped[list[str]]
+    unread: Mapped[list[Any]]
+    announced: Mapped[int | None]
+    detail: Mapped[str | None]
     default: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
     created_at: Mapped[datetime] = _now()
 
 
 class Cell(Base):
-    """One (document, variable) of a job: the unit of work and the Prefect task run."""
+    """One (document, variable) or (document, entity, variable) of a job: the unit of work."""
 
     __tablename__ = "cell"
     __table_args__ = (
-        UniqueConstraint("job_id", "document_id", "prompt_id"),
+        UniqueConstraint("job_id", "document_id", "entity_id", "prompt_id", postgresql_nulls_not_distinct=True),
         CheckConstraint("status IN ('pending', 'extracted', 'flagged', 'failed', 'skipped')", name="status"),
         CheckConstraint("(status IN ('extracted', 'flagged')) = (extraction_id IS NOT NULL)", name="has_extraction"),
-        Index("ix_cell_pending", "job_id", "id", postgresql_where=text("status = 'pending'")),
+        Index(
+            "ix_cell_open", "job_id", "document_id", "id", postgresql_where=text("status = 'pending' OR NOT checked")
+        ),
         Index(None, "job_id", "status"),
-        Index(None, "document_id", "prompt_id", "job_id"),
+        Index(None, "document_id", "prompt_id", "entity_id", "job_id"),
+        Index("ix_cell_check_key", "check_key", postgresql_where=text("check_key IS NOT NULL")),
+        Index(None, "extraction_id"),
     )
 
     id: Mapped[int] = _id()
     job_id: Mapped[int] = _to("job.id")
     document_id: Mapped[int] = _to("document.id")
     prompt_id: Mapped[int] = _to("prompt.id")
-    call_key: Mapped[str]
-    request_key: Mapped[str]
+    entity_id: Mapped[int | None] = _to("entity.id", index=True)
+    layer: Mapped[int] = mapped_column(server_default=text("0"))  # parents stand in lower layers
+    question_key: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))
+    check_key: Mapped[str | None]  # the hash of all that the checks of its row see; null: none is about it
+    checked: Mapped[bool] = mapped_column(server_default=text("true"))  # false: its row's checks are still to be made
     reason: Mapped[str | None]
     detail: Mapped[str | None]
     extraction_id: Mapped[int | None] = _to("extraction.id")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from winnow import __version__
-from winnow.exceptions import JobStoppedError, ProviderError, WinnowError
+from winnow.exceptions import BudgetReachedError, JobStoppedError, ProviderError, WinnowError
 
 app = typer.Typer(
     help="Turn a folder of documents into a dataset: every cell with its value, its confidence and its evidence.",
@@ -39,6 +39,9 @@ def main() -> None:
     except ProviderError as error:
         _complain(f"{error}\nWhat was answered is kept; run the same command to go on.")
         sys.exit(2)
+    except BudgetReachedError as error:
+        _complain(str(error))
+        sys.exit(1)
     except JobStoppedError as error:
         _complain(str(error))
         sys.exit(130)
@@ -154,21 +157,53 @@ def run(  # the options of DESIGN
     model: ModelName = "",
     concurrency: Annotated[int | None, typer.Option(min=1, max=512, help="Calls in flight at once.")] = None,
     seed: Annotated[int | None, typer.Option(help="Draw the sample of an earlier job again.")] = None,
+    per_call: Annotated[
+        int, typer.Option("--variables-per-call", min=0, help="Variables of a document that one call asks; 0: all.")
+    ] = 1,
+    budget: Annotated[
+        float | None, typer.Option(min=0.0001, help="US dollars that the job's calls may cost. Default: no limit.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and ask nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model for every variable of every document. What was answered before is not asked again."""
+    names = [name.strip() for name in variables.split(",") if name.strip()]
+    if dry_run:
+        _estimate(project, sample or 0, names, model, seed, per_call, as_json)
+        return
     from flows.run_here import run_here
     from flows.tell import tell_job
 
-    names = [name.strip() for name in variables.split(",") if name.strip()]
     figures = run_here(
-        project, sample=sample or 0, variables=names, model=model, concurrency=concurrency or 0, seed=seed
-    )
+        project, sample=sample or 0, variables=names, model=model, concurrency=concurrency or 0,
+        variables_per_call=per_call, budget=budget or 0.0, seed=seed,
+    )  # fmt: skip
     if as_json:
         _print_json(figures)
     else:
         tell_job(figures)
     sys.exit(0 if figures["status"] == "completed" else 1)
+
+
+def _estimate(
+    project: str, sample: int, variables: list[str], model: str, seed: int | None, per_call: int, as_json: bool
+) -> None:
+    from flows.tell import tell_estimate
+    from tasks.estimate_job import estimate_job
+    from tasks.models import chosen_model
+    from winnow.jobs import JobOptions
+
+    estimate = estimate_job(
+        project,
+        JobOptions(
+            kind="sample" if sample else "full", model=chosen_model(model), variables=tuple(variables),
+            sample=sample or None, seed=seed, variables_per_call=per_call,
+        ),
+    )  # fmt: skip
+    if as_json:
+        _print_json(estimate)
+    else:
+        tell_estimate(estimate)
 
 
 @app.command()
@@ -190,18 +225,33 @@ def jobs(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def job(job_id: Annotated[int, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
+def job(
+    job_id: Annotated[int, typer.Argument(metavar="ID")],
+    costs: Annotated[bool, typer.Option("--costs", help="What it bought, by variable, document and model.")] = False,
+    completeness: Annotated[
+        bool, typer.Option("--documents", help="Of every document, whether all of it was read and found.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show one job."""
     from db.upgrade import ready
-    from flows.tell import tell_job
-    from tasks.job_figures import job_figures
+    from flows.tell import tell_costs, tell_documents, tell_job
+    from tasks.job_figures import job_costs, job_documents, job_figures
 
     ready()
     figures = job_figures(job_id)
+    if costs:
+        figures["costs"] = job_costs(job_id)
+    if completeness:
+        figures["documents"] = job_documents(job_id)
     if as_json:
         _print_json(figures)
-    else:
-        tell_job(figures)
+        return
+    tell_job(figures)
+    if costs:
+        tell_costs(figures["costs"])
+    if completeness:
+        tell_documents(figures["documents"])
 
 
 @app.command()

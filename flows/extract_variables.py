@@ -1,24 +1,26 @@
-"""Run a job: plan its cells, map one task run per (document, variable), report.
+"""Run a job: plan its cells, map one task run per (document, variable) or group of variables, report.
 
 Core: `tasks.plan_job`, `tasks.extract_cell`. On the command line: `winnow run PROJECT`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from prefect import flow, runtime, unmapped
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from db import cells, jobs
+from db import jobs
 from db.session import transaction
 from flows.map_windows import map_windows
-from flows.parameters import Concurrency, ModelName, Project, Sample, Seed, Variables
+from flows.parameters import Budget, Concurrency, ModelName, Project, Sample, Seed, Variables, VariablesPerCall
 from tasks import job_artifacts, models
 from tasks.extract_cell import extract_cell
 from tasks.plan_job import plan_job
 from tasks.run_job import running
-from winnow.jobs import CellRef, Job, JobOptions
+from tasks.work_stages import documents_of
+from winnow.jobs import JobOptions
 from winnow.settings import settings
 
 _MOST_THREADS = 1100  # threads are made as they are needed: twice the concurrency, which settings limit to 512
@@ -43,35 +45,46 @@ def extract_variables(
     variables: Variables = (),
     model: ModelName = "",
     concurrency: Concurrency = 0,
+    variables_per_call: VariablesPerCall = 1,
+    budget: Budget = 0.0,
     seed: Seed = None,
 ) -> dict[str, Any]:
     """Ask a model for every variable of every document of a project.
 
     What was answered before is not asked again. A run that was interrupted goes on where it stopped.
     """
-    options = job_options(sample, variables, model, seed)
+    options = job_options(sample, variables, model, seed, variables_per_call, budget)
     job = plan_job(project, options, runtime.flow_run.get_id())
     slots = concurrency or settings().concurrency
     with running(job, slots) as run, job_artifacts.progress(job) as progress:
-        ended = map_windows(
+        mapped = map_windows(
             lambda batch: extract_cell.map(
-                [cell.id for cell in batch],
-                [cell.document for cell in batch],
-                [cell.variable for cell in batch],
+                [list(item.cells) for item in batch],
+                [item.document for item in batch],
+                [item.variable for item in batch],
+                check=[item.check for item in batch],
                 job=unmapped(job.id),
             ),
-            _pending(job, page=4 * slots),
+            documents_of(job),
             window=2 * slots,
             interrupted=run.interrupt,
         )
-        for _ in ended:
-            if run.stopped:
-                break
-            progress.show(run.counts)
+        with closing(mapped) as ended:  # stopped, too, the run ends when all that is under way has
+            for _ in ended:
+                if run.stopped:
+                    break
+                progress.show(run.counts)
     return job_artifacts.report(job.id)
 
 
-def job_options(sample: int, variables: Sequence[str], model: str, seed: int | None) -> JobOptions:
+def job_options(
+    sample: int = 0,
+    variables: Sequence[str] = (),
+    model: str = "",
+    seed: int | None = None,
+    variables_per_call: int = 1,
+    budget: float = 0.0,
+) -> JobOptions:
     """What a run is asked to do, from its parameters."""
     return JobOptions(
         kind="sample" if sample else "full",
@@ -79,19 +92,9 @@ def job_options(sample: int, variables: Sequence[str], model: str, seed: int | N
         variables=tuple(variables),
         sample=sample or None,
         seed=seed,
+        variables_per_call=variables_per_call,
+        budget=budget or None,
     )
-
-
-def _pending(job: Job, page: int) -> Iterator[CellRef]:
-    """The job's pending cells, read a page at a time, so that memory does not grow with their number."""
-    after = 0
-    while True:
-        with transaction() as connection:
-            refs = cells.pending(connection, job.id, after=after, limit=page)
-        if not refs:
-            return
-        yield from refs
-        after = refs[-1].id
 
 
 if __name__ == "__main__":

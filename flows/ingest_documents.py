@@ -35,7 +35,7 @@ def ingest_documents(project: Project, paths: Paths) -> dict[str, int]:
         lambda batch: ingest_file.map(
             [file.path for file in batch], [file.name for file in batch], project_id=unmapped(project_id)
         ),
-        files,
+        ([[file]] for file in files),
         window=4 * _AT_ONCE,
     )
     return dict(Counter(str(future.result()) for future in ended))

@@ -1,22 +1,51 @@
 """Mapped task runs in bounded windows: the one way in which flows fan out."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from prefect.futures import PrefectFuture
 
 _Item = TypeVar("_Item")
 
 
+class _Streams(Generic[_Item]):
+    """Items that may start, out of streams of stages: a stream's next stage is taken when its last one has ended."""
+
+    def __init__(self, streams: Iterable[Iterable[Sequence[_Item]]]) -> None:
+        self._streams = map(iter, streams)
+        self._ready: deque[tuple[_Item, Iterator[Sequence[_Item]]]] = deque()
+        self._left: dict[int, int] = {}  # items of a stream's stage that have not ended, by the stream's id
+
+    def take(self, most: int) -> list[tuple[_Item, Iterator[Sequence[_Item]]]]:
+        """Some items that may start, those of streams under way first."""
+        while len(self._ready) < most and (stream := next(self._streams, None)) is not None:
+            self._advance(stream)
+        return [self._ready.popleft() for _ in range(min(most, len(self._ready)))]
+
+    def ended(self, stream: Iterator[Sequence[_Item]]) -> None:
+        """One of a stream's items has ended."""
+        self._left[id(stream)] -= 1
+        if not self._left[id(stream)]:
+            del self._left[id(stream)]
+            self._advance(stream)
+
+    def _advance(self, stream: Iterator[Sequence[_Item]]) -> None:
+        stage = next((stage for stage in stream if stage), None)
+        if stage:
+            self._left[id(stream)] = len(stage)
+            self._ready.extend((item, stream) for item in stage)
+
+
 def map_windows(
     submit: Callable[[Sequence[_Item]], Iterable[PrefectFuture[Any]]],
-    items: Iterable[_Item],
+    streams: Iterable[Iterable[Sequence[_Item]]],
     *,
     window: int,
     interrupted: Callable[[], None] = lambda: None,
-) -> Iterator[PrefectFuture[Any]]:
+) -> Generator[PrefectFuture[Any]]:
     """Map items to task runs, at most `window` of them unfinished at once, and yield each one as it ends.
 
     Items are taken only as they are needed, so that neither the flow's memory nor Prefect's queues grow with their
@@ -24,29 +53,37 @@ def map_windows(
 
     Args:
         submit: maps a few items, usually `lambda batch: task.map(...)`.
+        streams: of items in stages: a stage of a stream begins when all items of the one before have ended. For items
+            that wait for nothing, `[items]`-like streams of one stage each: `([[item]] for item in items)`.
     """
+    source = _Streams(streams)
     ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
-    under_way: set[PrefectFuture[Any]] = set()
-    source = iter(items)
+    under_way: dict[PrefectFuture[Any], Iterator[Sequence[_Item]]] = {}
     step = max(1, window // 8)
     try:
         while True:
-            batch = list(islice(source, min(step, window - len(under_way))))
-            for future in submit(batch) if batch else ():
-                under_way.add(future)
+            batch = source.take(min(step, window - len(under_way)))
+            futures = submit([item for item, _ in batch]) if batch else ()
+            for future, (_, stream) in zip(futures, batch, strict=True):
+                under_way[future] = stream
                 future.add_done_callback(ended.put)
             if not under_way:
                 return
             if batch and len(under_way) < window:
                 continue
-            while under_way and (not batch or len(under_way) > window - step):
-                future = ended.get()
-                future.wait()  # it has ended; this takes its state over, so that nobody asks the server for it
-                under_way.discard(future)
-                yield future
+            future = ended.get()
+            for done in [future, *islice(_drained(ended), window)]:
+                done.wait()  # it has ended; this takes its state over, so that nobody asks the server for it
+                source.ended(under_way.pop(done))
+                yield done
     except BaseException:  # signals, and the consumer's leaving, too: raised again
         interrupted()
         raise
     finally:
         for future in under_way:
             future.wait()
+
+
+def _drained(queue: SimpleQueue[PrefectFuture[Any]]) -> Iterator[PrefectFuture[Any]]:
+    while not queue.empty():
+        yield queue.get()

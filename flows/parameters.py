@@ -24,6 +24,12 @@ ModelName = Annotated[
 Concurrency = Annotated[
     int, _shown("Concurrency", "Calls in flight at once. 0: as WINNOW_CONCURRENCY says.", ge=0, le=512)
 ]
+VariablesPerCall = Annotated[
+    int, _shown("Variables per call", "How many variables of a document one call asks for. 0: all at once.", ge=0)
+]
+Budget = Annotated[
+    float, _shown("Budget", "US dollars that the calls of the job may cost. 0: no limit.", ge=0, le=1_000_000)
+]
 Seed = Annotated[int | None, _shown("Seed", "Draw the sample of an earlier job again: the seed that it reported.")]
 Output = Annotated[str, _shown("File to write", "On the worker's machine. A file that is there is replaced.")]
 FileFormat = Annotated[

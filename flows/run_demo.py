@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from db import documents, extractions, jobs, projects
+from db import documents, extractions, projects
 from db.session import transaction
 from db.upgrade import ready
 from flows.ingest_documents import ingest_documents
@@ -42,10 +42,9 @@ def run_demo(output: Path, model: str) -> int:
     with transaction() as connection:
         project = projects.get(connection, codebook.project)
         dataset = extractions.dataset(connection, project.id)
-        bought = jobs.bought(connection, figures["job"])
     print("\nAgreement with the gold table:")
     tell_agreement(compare(dataset, codebook, read_gold(CORPUS / "gold.csv")))
-    print(f"\nNew calls made: {bought}")
+    print(f"\nNew calls made: {figures['calls']}")
     print("The dataset:")
     for file in files:
         print(f"  {file}")

@@ -16,12 +16,15 @@ def run_here(
     variables: Sequence[str] = (),
     model: str = "",
     concurrency: int = 0,
+    variables_per_call: int = 1,
+    budget: float = 0.0,
     seed: int | None = None,
 ) -> dict[str, Any]:
     """Run a job and give its figures.
 
     Raises:
         DefinitionError: before anything is started or stored.
+        BudgetReachedError: the next call could cost more than the job may.
         ProviderError: the provider refuses every call.
         JobStoppedError: Ctrl-C.
     """
@@ -31,13 +34,14 @@ def run_here(
         from flows.extract_variables import extract_variables, job_options
         from tasks.plan_job import check_request
 
-        check_request(project, job_options(sample, variables, model, seed))
+        check_request(project, job_options(sample, variables, model, seed, variables_per_call, budget))
     from flows.show_progress import job_progress
 
     try:
         with job_progress(project, console):
             return extract_variables(
-                project, sample=sample, variables=list(variables), model=model, concurrency=concurrency, seed=seed
-            )
+                project, sample=sample, variables=list(variables), model=model, concurrency=concurrency,
+                variables_per_call=variables_per_call, budget=budget, seed=seed,
+            )  # fmt: skip
     except KeyboardInterrupt:
         raise JobStoppedError("Stopped. What was answered is kept; run the same command to go on.") from None

@@ -56,16 +56,69 @@ def tell_job(figures: Mapping[str, Any]) -> None:
         _say(f"  {figures['reason']}")
     _say(
         f"  {cells['total']} cells: {cells['extracted']} extracted, {cells['flagged']} flagged, "
-        f"{cells['failed']} failed, {cells['pending']} pending"
+        f"{cells['failed']} failed, {cells['skipped']} skipped, {cells['pending']} pending"
     )
     for reason, number in figures["failures"].items():
-        _say(f"    failed: {number} {reason}")
+        _say(f"    without answer: {number} {reason}")
     _say(
-        f"  {figures['calls']} calls to {figures['model']}: {figures['prompt_tokens']} prompt tokens "
-        f"({figures['cached_tokens']} cached), {figures['completion_tokens']} completion tokens"
+        f"  {figures['calls']} new calls to {figures['model']}: {figures['prompt_tokens']} prompt tokens "
+        f"({figures['cached_tokens']} cached), {figures['completion_tokens']} completion tokens{_money(figures)}"
     )
     if figures["kind"] == "sample":
         _say(f"  sample of {figures['sample']} documents, seed {figures['seed']}")
+
+
+def _money(spent: Mapping[str, Any]) -> str:
+    if spent["cost"] is None:
+        return ""
+    return f", ${spent['cost']:.4f}" + (" (partly estimated)" if spent["estimated"] else "")
+
+
+def tell_costs(costs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """What a job has bought: a table by variable, by document and by model, the most expensive first."""
+    for what, rows in costs.items():
+        table = Table(what, "calls", "prompt tokens", "cached", "completion tokens", "US dollars", box=box.SIMPLE_HEAD)
+        for row in rows[:_MOST_SHOWN]:
+            numbers = [str(row[key]) for key in ("calls", "prompt_tokens", "cached_tokens", "completion_tokens")]
+            table.add_row(Text(row[what]), *numbers, "" if row["cost"] is None else f"{row['cost']:.4f}")
+        _out.print(table)
+        if len(rows) > _MOST_SHOWN:
+            _say(f"  and {len(rows) - _MOST_SHOWN} more")
+
+
+def tell_documents(accounts: Sequence[Mapping[str, Any]]) -> None:
+    """Of every document, whether all of it was read and all that it announces was found."""
+    table = Table("document", "state", "announced", "listed", "rows", "unread", "why", box=box.SIMPLE_HEAD)
+    for account in accounts:
+        numbers = (
+            "" if account[key] is None else str(account[key]) for key in ("announced", "listed", "rows", "unread")
+        )
+        table.add_row(Text(account["document"]), account["status"], *numbers, Text(account["reason"] or ""))
+    _out.print(table)
+
+
+def tell_estimate(estimate: Mapping[str, Any]) -> None:
+    """What a job would cost, as a range."""
+    _say(f"{estimate['project']} with {estimate['model']}: {estimate['cells']} cells, {estimate['answered']} answered")
+    _say(f"  calls              {_range(estimate, 'calls')}")
+    _say(
+        f"  prompt tokens      {_range(estimate, 'prompt_tokens')}, of them cached {_range(estimate, 'cached_tokens')}"
+    )
+    _say(f"  completion tokens  {_range(estimate, 'completion_tokens')}")
+    if estimate["cost_low"] is None:
+        _say(f"  no price is known for {estimate['model']}; add one to {estimate['prices']}")
+    else:
+        _say(f"  US dollars         {estimate['cost_low']:.4f} to {estimate['cost_high']:.4f}")
+    if estimate["unlisted"]:
+        _say(
+            f"  {estimate['unlisted']} documents have no list of entities yet: the range takes one entity each at "
+            f"least, and one for every {estimate['tokens_per_entity']} tokens of text at most"
+        )
+
+
+def _range(estimate: Mapping[str, Any], what: str) -> str:
+    low, high = sorted((estimate[f"{what}_low"], estimate[f"{what}_high"]))
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def tell_jobs(newest: Sequence[Job]) -> None:

@@ -72,10 +72,11 @@ def _answered(messages: list[BaseMessage]) -> Envelope:
     return baseline.answer_question(*parts) if parts else Envelope(answers=())
 
 
-def _parts(prompt: str) -> tuple[str, list[dict[str, Any]]] | None:
-    """The document and the variables of a prompt of `winnow.prompts.build_prompt`; None for any other text.
+def _parts(prompt: str) -> tuple[str, list[dict[str, Any]], dict[str, Any] | None] | None:
+    """The text, the variables and the entity of a prompt of `winnow.prompts.build_prompt`; None for any other text.
 
-    Only tags with the opening one's mark count, so that a tag inside the document closes nothing.
+    Only tags with the opening one's mark count, so that a tag inside the document closes nothing. What is known and
+    what is to be corrected stands behind, and is not read: rules would give the same answer again.
     """
     opening = _OPENING.match(prompt)
     if not opening:
@@ -89,7 +90,17 @@ def _parts(prompt: str) -> tuple[str, list[dict[str, Any]]] | None:
         return None
     try:
         variables = json.loads(prompt[start:stop])
+        entity = _entity(prompt[stop:], mark)
     except ValueError:
         return None
     named = [variable for variable in variables if isinstance(variable, dict)] if isinstance(variables, list) else []
-    return prompt[opening.end() : max(opening.end(), end)], named
+    return prompt[opening.end() : max(opening.end(), end)], named, entity
+
+
+def _entity(behind: str, mark: str) -> dict[str, Any] | None:
+    """The entity in what follows the variables."""
+    start, end = f"\n</variables {mark}>\n\n<entity {mark}>\n", f"\n</entity {mark}>"
+    if not behind.startswith(start):
+        return None
+    found = json.loads(behind[len(start) : max(len(start), behind.find(end))])
+    return found if isinstance(found, dict) else None

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 from winnow.codebook import Codebook
 from winnow.exceptions import DefinitionError
-from winnow.extractions import DatasetCell
+from winnow.extractions import DatasetCell, DocumentAccount
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from winnow.frames import Extra
+    from winnow.rows import Extra
 
 Format = Literal["csv", "xlsx"]
 Shape = Literal["wide", "long", "summary"]
@@ -42,14 +42,17 @@ def write_dataset(
     codebook: Codebook,
     prompt_versions: Mapping[str, int] | None = None,
     run: Sequence[RunItem] = (),
+    accounts: Sequence[DocumentAccount] = (),
 ) -> None:
     """Write the dataset to a file.
+
+    The accounts say what became of each document: the workbook shows them all, the long table those without a cell.
 
     Raises:
         DefinitionError: the file cannot be written there, or the format cannot hold this dataset.
     """
     if options.format == "csv":
-        write_csv(_frame(options, cells, codebook), path, bom=options.bom)
+        write_csv(_frame(options, cells, codebook, accounts), path, bom=options.bom)
         return
     if options.shape != "wide":
         raise DefinitionError(f"A workbook holds the wide dataset; the {options.shape} one is exported as CSV.")
@@ -62,17 +65,20 @@ def write_dataset(
         prompt_versions=prompt_versions or {},
         run=run,
         extras=options.extras,
+        accounts=accounts,
     )
 
 
-def _frame(options: ExportOptions, cells: Sequence[DatasetCell], codebook: Codebook) -> "pl.DataFrame":
+def _frame(
+    options: ExportOptions, cells: Sequence[DatasetCell], codebook: Codebook, accounts: Sequence[DocumentAccount]
+) -> "pl.DataFrame":
     from winnow.frames import long_frame, summary_frame, wide_frame
 
     match options.shape:
         case "wide":
             return wide_frame(cells, codebook, options.extras)
         case "long":
-            return long_frame(cells, codebook)
+            return long_frame(cells, codebook, accounts)
         case "summary":
             return summary_frame(cells, codebook)
 

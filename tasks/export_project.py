@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from db import extractions, jobs, projects
+from db import calls, extractions, jobs, projects
 from db.session import transaction
 from tasks.export_files import ExportOptions, RunItem, write_dataset
 from winnow import __version__
@@ -24,10 +24,11 @@ def write_export(project: str, path: str, options: ExportOptions) -> str:
     with transaction() as connection:
         known = projects.get(connection, project)
         dataset = extractions.dataset(connection, known.id)
+        accounts = extractions.document_accounts(connection, known.id)
         prompts = projects.prompts(connection, known.id)
         job_id = jobs.newest_id(connection, known.id)
         job = jobs.get(connection, job_id) if job_id else None
-        spending = jobs.spending(connection, job_id) if job_id else Spending()
+        spending = calls.spending(connection, job_id) if job_id else Spending()
     if not dataset:
         raise NothingToDoError(
             f"Project {known.name!r} has nothing to export: it needs variables and documents. Add them with "
@@ -40,6 +41,7 @@ def write_export(project: str, path: str, options: ExportOptions) -> str:
         codebook=known.codebook,
         prompt_versions={prompt.variable.name: prompt.version for prompt in prompts},
         run=_run_items(known.name, known.version, job, spending),
+        accounts=accounts,
     )
     return str(target)
 
@@ -61,15 +63,16 @@ def _run_items(project: str, version: int, job: Job | None, spending: Spending) 
     if job.options.kind == "sample" and job.options.seed is not None:
         items += [("Sampled documents", job.options.sample or 0), ("Seed of the sample", job.options.seed)]
     counts = job.counts
-    return [
-        *items,
+    items += [
         ("Cells", counts.total),
         ("Extracted", counts.extracted),
         ("Flagged", counts.flagged),
         ("Failed", counts.failed),
+        ("Skipped", counts.skipped),
         ("Pending", counts.pending),
         ("Calls", spending.calls),
         ("Prompt tokens", spending.prompt_tokens),
         ("Cached prompt tokens", spending.cached_tokens),
         ("Completion tokens", spending.completion_tokens),
     ]
+    return items if spending.cost is None else [*items, ("Cost in US dollars", round(spending.cost, 6))]

@@ -1,47 +1,41 @@
-"""One cell: intent, call, and one transaction with the raw reply and what it says."""
+"""Some cells of one document: asked, checked, and stored with the replies in one transaction."""
 
-import json
-import logging
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, NoReturn
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from db import calls, cells, documents, extractions, jobs, projects
+from db import cells, entities, extractions, jobs
 from db.cells import CellWork
 from db.session import transaction
-from tasks import models
-from tasks.gates import gate_of
-from winnow.answers import answer_for
-from winnow.calls import Reply
-from winnow.checking import check_answer
+from tasks import sources
+from tasks.cell_plan import checked_key
+from tasks.job_context import JobContext, context_of
+from tasks.ledger import Ledger
+from winnow.answering import Outcome, Parent, answer, check_row, holding, known_values, not_asked
+from winnow.asking import Asked, Interview
+from winnow.codebook import EntityUnit, name_key
+from winnow.entities import FoundEntity, Lister
 from winnow.exceptions import (
+    BudgetReachedError,
     DefinitionError,
     JobStoppedError,
     OutputError,
     PassingError,
-    RateLimitedError,
     RejectedCallError,
     StayingError,
 )
-from winnow.grounding import Grounder
-from winnow.projects import PromptVersion
-from winnow.prompts import build_prompt
-from winnow.replies import interpret
-
-logger = logging.getLogger(__name__)
+from winnow.extractions import Extraction
+from winnow.prompts import Entity, Known, Question
 
 RETRY_DELAYS = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]  # seconds before each further try, plus up to half of it
-
-_Result = TypeVar("_Result")
 
 
 def _passes(task_: Any, task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001 # Prefect's signature
@@ -59,156 +53,236 @@ def _passes(task_: Any, task_run: TaskRun, state: State[Any]) -> bool:  # noqa: 
     persist_result=False,
     log_prints=False,
 )
-def extract_cell(cell: int, document: str, variable: str, job: int) -> str:  # noqa: ARG001 # names show in the UI
-    """Answer one cell of a job, or give it its reason why not.
+def extract_cell(ids: list[int], document: str, variable: str, job: int, check: bool = False) -> str:  # noqa: ARG001
+    """Answer cells of one document that are asked together, or give each its reason why not.
+
+    Args:
+        ids: the cells.
+        document, variable: names, for the Prefect UI.
+        check: the cells are answered; hold their rows against the codebook's checks.
 
     Returns:
-        The cell's end: extracted, flagged, stopped (the job no longer runs) or settled (another run was quicker).
+        How they ended: extracted, flagged, skipped, stopped (the job no longer runs), waiting (for a cell that they
+        depend on) or settled (another run was quicker).
 
     Raises:
-        WinnowError: as the run's state, so that the Prefect UI shows it. The cell's own row holds the reason too,
+        WinnowError: as the run's state, so that the Prefect UI shows it. The cells' own rows hold the reason too,
             except where a further try follows or the whole job pauses.
     """
+    context = context_of(job)
     try:
-        return _answer(job, cell)
+        return _check(context, ids) if check else _extract(context, ids)
     except JobStoppedError:
         return "stopped"
-    except RateLimitedError as error:
-        if error.retry_after:
-            gate_of(job).hold(error.retry_after)
-        _fail_at_last_try(cell, error)
     except PassingError as error:
-        _fail_at_last_try(cell, error)
-    except StayingError as error:
-        gate_of(job).close(str(error))
+        _fail_at_last_try(ids, error)
+    except (StayingError, BudgetReachedError) as error:
         with transaction() as connection:
             jobs.set_status(connection, job, "paused", str(error))
         raise
-    except (OutputError, RejectedCallError) as error:
-        _fail(cell, error.reason, str(error))
+    except (OutputError, RejectedCallError):  # the cells say so already
         raise
-    except (DefinitionError, OperationalError):  # the database: the cell is as it was, and the next run asks it
+    except (DefinitionError, OperationalError):  # the database: the cells are as they were, and the next run asks them
         raise
-    except Exception as error:  # a mistake of ours: raised again, but the cell does not stay pending for ever
-        _fail(cell, "internal_error", type(error).__name__)
+    except Exception as error:  # a mistake of ours: raised again, but the cells do not stay pending for ever
+        _fail(ids, "internal_error", type(error).__name__)
         raise
 
 
-def _answer(job: int, cell: int) -> str:
-    """Ask where nobody has had an answer yet; read, check and store."""
-    asked = _ask(job, cell)
-    if asked is None:
+def _extract(context: JobContext, ids: Sequence[int]) -> str:
+    with transaction() as connection:
+        works = [work for work in cells.work(connection, ids) if work.status == "pending"]
+    if not works:
         return "settled"
-    reply, source, prompt = asked.reply, _source(asked.work.document_id), _prompt(asked.work.prompt_id)
-    try:
-        answer = answer_for(interpret(reply), prompt.variable.name)
-        extraction = check_answer(answer, prompt.variable, source.grounder)
-    except Exception as error:
-        # No answer, or a mistake of ours: then the next run reads the same reply again. Either way it was paid for.
-        reason = error.reason if isinstance(error, OutputError) else None
-        _store(lambda connection: calls.keep_reply(connection, asked.call_id, reply, error=reason))
-        raise
+    if isinstance(unit := context.codebook.unit_of_observation, EntityUnit) and works[0].entity_id is None:
+        return _list_entities(context, works[0], unit)
+    return _Row(context, works).extract()
 
-    def keep(connection: Any) -> None:
-        if asked.bought:
-            calls.keep_reply(connection, asked.call_id, reply)
-        extractions.save(
-            connection,
-            extraction,
-            cell_id=cell,
-            call_id=asked.call_id,
-            document_id=asked.work.document_id,
-            prompt_id=asked.work.prompt_id,
+
+class _Row:
+    """Cells of one document or entity, which share what they are asked about."""
+
+    def __init__(self, context: JobContext, works: Sequence[CellWork]) -> None:
+        self._context, self._works = context, works
+        first = works[0]
+        self._document = sources.document(first.document_id)
+        self._prompts = {work.id: sources.prompt(work.prompt_id) for work in works}
+        names = {prompt.variable.name: prompt.id for prompt in self._prompts.values()}
+        self._ledger = Ledger(context, first.document_id, self._document.source.text, names)
+        self._chunks = self._document.chunks(context.codebook.chunking)
+        self._question = Question(variables=())
+        if first.entity_id is not None and isinstance(unit := context.codebook.unit_of_observation, EntityUnit):
+            with transaction() as connection:
+                entity = entities.get(connection, first.entity_id)
+            self._chunks = holding(self._document.chunks(context.codebook.chunking, whole=False), entity.evidence)
+            self._question = Question(variables=(), entity=_shown(unit, entity))
+
+    def extract(self) -> str:
+        """Ask the cells whose conditions hold, and end all of them."""
+        parents = self._parents()
+        outcomes: dict[int, Outcome | str] = {}
+        asking: list[tuple[tuple[Known, ...], CellWork]] = []
+        for work in self._works:
+            variable = self._prompts[work.id].variable
+            if variable.depends_on and parents is None:
+                return "waiting"
+            why_not = not_asked(variable, parents or {})
+            if why_not is None:
+                asking.append((known_values(variable, parents or {}), work))
+            else:
+                outcomes[work.id] = why_not
+        try:
+            for known, group in groupby(sorted(asking, key=lambda pair: pair[0] != ()), key=lambda pair: pair[0]):
+                outcomes |= self._ask(known, [work for _, work in group])
+        finally:
+            self._ledger.store(lambda connection: self._end(connection, outcomes))
+        return self._told(outcomes)
+
+    def _ask(self, known: tuple[Known, ...], works: Sequence[CellWork]) -> dict[int, Outcome | str]:
+        asked = {work.id: self._asked(work) for work in works}
+        interview = self._interview(replace(self._question, known=known))
+        found = answer(interview, self._chunks, list(asked.values()), self._context.conventions)
+        return {cell: found[one.variable.name] for cell, one in asked.items()}
+
+    def _asked(self, work: CellWork) -> Asked:
+        prompt = self._prompts[work.id]
+        return Asked(variable=prompt.variable, prompt=prompt.text)
+
+    def _interview(self, question: Question) -> Interview:
+        return Interview(
+            source=self._document.source, asker=self._ledger, context=question, spread=self._context.spread
         )
 
-    _store(keep)
-    return "flagged" if extraction.flagged else "extracted"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    work: CellWork
-    call_id: int
-    reply: Reply
-    bought: bool  # just now, and not stored yet
-
-
-def _ask(job: int, cell: int) -> _Asked | None:
-    """The reply to a cell's request: the stored one, or one bought now. None where the cell has ended."""
-    with gate_of(job).slot():
+    def _parents(self) -> dict[str, Parent] | None:
+        """What the variables of the row have so far; None while one that is needed is still to be answered."""
+        needed = {
+            name_key(dependency.variable)
+            for prompt in self._prompts.values()
+            for dependency in prompt.variable.depends_on
+        }
+        if not needed:
+            return {}
+        first = self._works[0]
         with transaction() as connection:
-            work = cells.work(connection, cell)
-            prompt = _prompt(work.prompt_id)
-            parameters = models.parameters(work.model, prompt.variable.type)
-            intent = calls.intend(connection, cell, model=work.model, parameters=json.dumps(parameters))
-        if intent is None:
+            row = cells.row(connection, first.job_id, first.document_id, first.entity_id)
+        found = {name_key(cell.variable): cell for cell in row if name_key(cell.variable) in needed}
+        if len(found) < len(needed) or any(cell.status == "pending" for cell in found.values()):
             return None
-        if intent.reply is not None:
-            return _Asked(work=work, call_id=intent.call_id, reply=intent.reply, bought=False)
+        return {
+            key: Parent(variable=sources.prompt(cell.prompt_id).variable, extraction=cell.extraction)
+            for key, cell in found.items()
+        }
+
+    def _end(self, connection: Connection, outcomes: dict[int, Outcome | str]) -> None:
+        for work in self._works:
+            outcome = outcomes.get(work.id)
+            if isinstance(outcome, Extraction):
+                self._save(connection, work, outcome)
+            elif isinstance(outcome, str):
+                cells.end(connection, work.id, "skipped", "skipped_dependency", outcome)
+            elif outcome is not None:
+                cells.end(connection, work.id, "failed", outcome.reason, str(outcome))
+
+    def _save(self, connection: Connection, work: CellWork, extraction: Extraction) -> None:
+        extractions.save(
+            connection, extraction, cell_id=work.id, question_key=work.question_key, document_id=work.document_id,
+            prompt_id=work.prompt_id, entity_id=work.entity_id, model=self._context.model,
+            call_ids=self._ledger.call_ids,
+        )  # fmt: skip
+
+    def _told(self, outcomes: dict[int, Outcome | str]) -> str:
+        for outcome in outcomes.values():
+            if isinstance(outcome, OutputError | RejectedCallError):
+                raise outcome
+        found = [outcome for outcome in outcomes.values() if isinstance(outcome, Extraction)]
+        if not found:
+            return "skipped"
+        return "flagged" if any(extraction.flagged for extraction in found) else "extracted"
+
+    def check(self, rows: Sequence[cells.RowCell]) -> None:
+        """Hold the row against the codebook's checks; store what changes."""
+        answered = {
+            name_key(cell.variable): (
+                Asked(variable=(prompt := sources.prompt(cell.prompt_id)).variable, prompt=prompt.text),
+                cell.extraction,
+            )
+            for cell in rows
+            if cell.extraction
+        }
+        interview = self._interview(self._question)
         try:
-            source = _source(work.document_id)
-            question = build_prompt(work.rules, source.text, source.text_hash, [prompt.text])
-            reply = models.ask(work.model, parameters, question)
-        except Exception as error:  # raised again: whatever it was, the ledger says that no reply came
-            name = getattr(error, "reason", "internal_error")
-            _store(lambda connection: calls.keep_failure(connection, intent.call_id, name))
-            raise
-    return _Asked(work=work, call_id=intent.call_id, reply=reply, bought=True)
+            changed = check_row(interview, self._chunks, answered, self._context.checks, self._context.conventions)
+        finally:
+            self._ledger.store()
+
+        def keep(connection: Connection) -> None:
+            for cell in rows:
+                extraction = changed.get(name_key(cell.variable))
+                work = next((work for work in self._works if work.id == cell.id), None)
+                if extraction and work:
+                    key = checked_key(cell.question_key, extraction)
+                    self._save(connection, replace(work, question_key=key), extraction)
+            cells.check(connection, [cell.id for cell in rows])
+
+        self._ledger.store(keep)
 
 
-def _store(write: Callable[[Any], None]) -> None:
-    """Write what was paid for in one transaction, again and again while the database is away for a moment."""
-    for wait in (0.2, 0.5, 1, 2, 4, 8, 15, 30):
-        try:
-            with transaction() as connection:
-                return write(connection)
-        except (OperationalError, DefinitionError):
-            logger.warning("A reply could not be stored; trying again in %s s", wait)
-            time.sleep(wait)
+def _shown(unit: EntityUnit, entity: FoundEntity) -> Entity:
+    return Entity(entity=unit.entity, name=entity.name, evidence=entity.evidence[0].quote)
+
+
+def _check(context: JobContext, ids: Sequence[int]) -> str:
     with transaction() as connection:
-        return write(connection)
+        works = cells.work(connection, ids)
+    in_rows = sorted(works, key=lambda work: work.entity_id or 0)
+    for entity_id, group in groupby(in_rows, key=lambda work: work.entity_id):
+        of_row = list(group)
+        with transaction() as connection:
+            row = cells.row(connection, context.job_id, of_row[0].document_id, entity_id)
+        if any(cell.status == "pending" for cell in row):
+            return "waiting"
+        _Row(context, of_row).check(row)
+    return "checked"
 
 
-def _fail(cell: int, reason: str, detail: str) -> None:
+def _list_entities(context: JobContext, work: CellWork, unit: EntityUnit) -> str:
+    """List the entities of a document, and plan the cells that ask about them."""
+    document, prompt = sources.document(work.document_id), sources.prompt(work.prompt_id)
+    ledger = Ledger(context, work.document_id, document.source.text, {unit.entity: prompt.id})
+    interview = Interview(source=document.source, asker=ledger, context=Question(variables=()), spread=context.spread)
+    lister = Lister(interview=interview, unit=unit, codebook=context.codebook, document_hash=document.sha256)
+    try:
+        listing = lister.all_in(document.chunks(context.codebook.chunking, whole=False))
+    except OutputError as error:
+        _fail([work.id], error.reason, str(error))
+        raise
+    finally:
+        ledger.store()
+
+    def keep(connection: Connection) -> None:
+        ids = entities.save(connection, work.document_id, listing.entities)
+        extractions.save(
+            connection, listing.extraction, cell_id=work.id, question_key=work.question_key,
+            document_id=work.document_id, prompt_id=work.prompt_id, entity_id=None, model=context.model,
+            call_ids=ledger.call_ids, entity_ids=ids,
+        )  # fmt: skip
+        found = zip(ids, listing.entities, strict=True)
+        planned = context.plan.of_entities(work.document_id, document.text_hash, document.tokens, found)
+        cells.plan_entities(connection, context.job_id, work.document_id, planned)
+
+    ledger.store(keep)
+    return "flagged" if listing.extraction.flagged else "extracted"
+
+
+def _fail(ids: Sequence[int], reason: str, detail: str) -> None:
     with transaction() as connection:
-        cells.fail(connection, cell, reason, detail)
+        for cell in ids:
+            cells.end(connection, cell, "failed", reason, detail)
 
 
-def _fail_at_last_try(cell: int, error: PassingError) -> NoReturn:
+def _fail_at_last_try(ids: Sequence[int], error: PassingError) -> NoReturn:
     context = TaskRunContext.get()
     tries = context.task_run.run_count if context else None
     if tries is None or tries > len(RETRY_DELAYS):
-        _fail(cell, error.reason, str(error))
+        _fail(ids, error.reason, str(error))
     raise error
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Source:
-    text: str
-    text_hash: str
-    grounder: Grounder
-
-
-# A job's cells come document by document, so a few documents serve all cells in flight. The cells of one start at the
-# same time: the first of them reads it for all.
-
-_reading = threading.Lock()
-
-
-def _source(document_id: int) -> _Source:
-    with _reading:
-        return _read_source(document_id)
-
-
-@lru_cache(maxsize=64)
-def _read_source(document_id: int) -> _Source:
-    with transaction() as connection:
-        content = documents.content(connection, document_id)
-    grounder = Grounder(content.text, content.blocks)
-    return _Source(text=content.text, text_hash=content.text_hash, grounder=grounder)
-
-
-@lru_cache(maxsize=4096)
-def _prompt(prompt_id: int) -> PromptVersion:
-    with transaction() as connection:
-        return projects.prompt(connection, prompt_id)

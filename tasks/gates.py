@@ -1,7 +1,7 @@
 """What stands between a cell and its call: so many calls at once, a pause when the provider asks for one, and a stop.
 
-A gate belongs to one job in one process. Preparing and storing happen outside of it, so that a slot is taken only while
-a call is in flight.
+A gate belongs to one job in one process (`tasks.job_context`). Preparing and storing happen outside of it, so that a
+slot is taken only while a call is in flight.
 """
 
 import contextlib
@@ -62,21 +62,3 @@ class Gate:
     def closed(self) -> bool:
         """Whether the gate was closed."""
         return self._closed is not None
-
-
-_gates: dict[int, Gate] = {}
-
-
-@contextlib.contextmanager
-def opened(job: int, slots: int) -> Iterator[Gate]:
-    """A gate for a job while the block runs. However it is left, no call starts afterwards."""
-    _gates[job] = gate = Gate(slots)
-    try:
-        yield gate
-    finally:
-        gate.close("the run has ended")
-
-
-def gate_of(job: int) -> Gate:
-    """The gate of a job that runs in this process."""
-    return _gates[job]

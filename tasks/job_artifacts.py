@@ -80,17 +80,23 @@ def _page(figures: dict[str, Any]) -> str:
         f"# Job {figures['job']} of {figures['project']}: {figures['status'].replace('_', ' ')}",
         "",
         f"{cells['total']} cells asked of `{figures['model']}`: {cells['extracted']} extracted, {cells['flagged']} "
-        f"flagged for a look, {cells['failed']} failed, {cells['pending']} pending.",
+        f"flagged for a look, {cells['failed']} failed, {cells['skipped']} skipped, {cells['pending']} pending.",
         "",
-        f"{figures['calls']} calls: {figures['prompt_tokens']} prompt tokens ({figures['cached_tokens']} from the "
-        f"provider's cache), {figures['completion_tokens']} completion tokens.",
+        f"{figures['calls']} new calls: {figures['prompt_tokens']} prompt tokens ({figures['cached_tokens']} from the "
+        f"provider's cache), {figures['completion_tokens']} completion tokens{_money(figures)}.",
     ]
     if figures["kind"] == "sample":
         lines += ["", f"A sample of {figures['sample']} documents, drawn with seed {figures['seed']}."]
     if figures["failures"]:
-        lines += ["", "| why cells failed | cells |", "|---|---|"]
+        lines += ["", "| why cells have no answer | cells |", "|---|---|"]
         lines += [f"| {reason} | {number} |" for reason, number in figures["failures"].items()]
     return "\n".join(lines)
+
+
+def _money(figures: dict[str, Any]) -> str:
+    if figures["cost"] is None:
+        return ""
+    return f", ${figures['cost']:.4f}" + (" (partly estimated)" if figures["estimated"] else "")
 
 
 def _slug(name: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from db import cells, jobs
+from db import calls, cells, extractions, jobs
 from db.session import transaction
 
 
@@ -15,7 +15,7 @@ def job_figures(job_id: int) -> dict[str, Any]:
     """
     with transaction() as connection:
         job = jobs.get(connection, job_id)
-        spending = jobs.spending(connection, job_id)
+        spending = calls.spending(connection, job_id)
         failures = cells.failures(connection, job_id)
     return {
         "job": job.id,
@@ -31,4 +31,21 @@ def job_figures(job_id: int) -> dict[str, Any]:
         "cells": {"total": job.counts.total, **asdict(job.counts)},
         "failures": failures,
         **asdict(spending),
+        "budget": job.options.budget,
     }
+
+
+def job_costs(job_id: int) -> dict[str, list[dict[str, Any]]]:
+    """What a job has bought, by variable, document and model."""
+    with transaction() as connection:
+        return {
+            what: [{what: name, **asdict(spent)} for name, spent in calls.spending_by(connection, job_id, what)]
+            for what in ("variable", "document", "model")
+        }
+
+
+def job_documents(job_id: int) -> list[dict[str, Any]]:
+    """Of every document of a job, whether all of it was read, and all that it announces was found."""
+    with transaction() as connection:
+        accounts = extractions.document_accounts(connection, jobs.project_id(connection, job_id), job_id)
+        return [asdict(account) for account in accounts]

@@ -1,8 +1,7 @@
 """The one place where a provider's errors become Winnow's.
 
-LangChain's `ModelError` family tells most of them apart for every provider; where a provider raises its own errors,
-the HTTP status does. The provider's words are passed on only where they are about the account or the model, never
-about the request: those could quote a document.
+The provider's words are passed on only where they are about the account or the model, never about the request: those
+could quote a document.
 """
 
 import math
@@ -12,9 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import httpx
-from langchain_core import exceptions as langchain
-
+from tasks.provider_failures import UNREACHED, Failure, failure_in, failure_of
 from winnow.exceptions import (
     AuthenticationFailedError,
     ProviderDownError,
@@ -28,77 +25,82 @@ from winnow.exceptions import (
 
 LONGEST_RETRY_AFTER = 300.0  # seconds; what asks for more is treated as this
 
-_NO_CREDIT = ("insufficient_quota", "billing_not_active", "billing_hard_limit_reached")
+_KEYS = {
+    "openai": "OPENAI_API_KEY",
+    "azure_openai": "AZURE_OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "google_genai": "GOOGLE_API_KEY",
+    "mistralai": "MISTRAL_API_KEY",
+}
+
+_CLIENTS = ("openai", "anthropic", "ollama", "mistralai", "google", "httpx", "httpx2", "httpcore", "httpcore2")
 
 
 def to_provider_error(error: Exception, model: str) -> ProviderError | None:
     """Winnow's error for what a call to a model raised; None where it is no provider's error."""
-    status = _status(error)
-    code = getattr(error, "code", None)
-    if status == 402 or code in _NO_CREDIT:
-        return QuotaExceededError(
-            f"The quota of the account for {model} is used up: {_said(error)}. Add credit and run again."
-        )
-    if isinstance(error, langchain.ModelRateLimitError) or status == 429:
-        return RateLimitedError(f"{model}: too many requests", retry_after(_headers(error)))
-    if isinstance(error, langchain.ModelAuthenticationError | langchain.ModelPermissionDeniedError) or status in (
-        401,
-        403,
-    ):
-        return AuthenticationFailedError(
-            f"The provider of {model} does not accept the key: {_said(error)}. Set the right one "
-            "(OPENAI_API_KEY for openai models) and run again."
-        )
-    if isinstance(error, langchain.ModelNotFoundError) or status == 404:
-        return UnknownModelError(
-            f"The provider does not know the model {model}: {_said(error)}. Check the name, and the address "
-            "(OPENAI_BASE_URL), and run again."
-        )
-    return _passing(error, model, status) or _rejected(error, model, status, code)
+    failure = failure_of(error)
+    return _named(failure, model) if failure else None
 
 
-def _status(error: Exception) -> int | None:
-    status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
+def error_in_reply(body: Any, model: str) -> ProviderError | None:
+    """Winnow's error for one that came with status 200, in place of an answer; None where none did."""
+    failure = failure_in(body)
+    return _named(failure, model) if failure else None
 
 
-def _passing(error: Exception, model: str, status: int | None) -> ProviderError | None:
-    if isinstance(error, langchain.ModelTimeoutError | httpx.TimeoutException | TimeoutError) or status == 408:
-        return ProviderTimeoutError(f"{model} did not answer in time")
-    if isinstance(error, langchain.ModelConnectionError | httpx.RequestError | ConnectionError):
-        return ProviderDownError(f"{model} cannot be reached")
-    if isinstance(error, langchain.ModelAPIError) or (status is not None and (status >= 500 or status == 409)):
-        return ProviderDownError(f"the provider of {model} answered {status or 'with a failure'}")
-    return None
+def from_client_library(error: Exception, model: str) -> ProviderError | None:
+    """For an error of no known kind that a provider's client raised; None where it is a mistake of our own."""
+    module = type(error).__module__.partition(".")[0]
+    if module not in _CLIENTS and (not module.startswith("langchain_") or module == "langchain_core"):
+        return None
+    return ProviderDownError(f"the client library of {model} failed: {type(error).__name__}")
 
 
-def _rejected(error: Exception, model: str, status: int | None, code: str | None) -> ProviderError | None:
-    if isinstance(error, langchain.ContextOverflowError) or _says_too_long(error, code):
+def _named(failure: Failure, model: str) -> ProviderError:
+    if failure.about_the_text:
+        return _about_the_text(failure, model)
+    if failure.status == 429 and not failure.no_credit:
+        return RateLimitedError(f"{model}: too many requests", retry_after(failure.headers))
+    return _staying(failure, model) or _passing(failure, model) or _rejected(failure, model)
+
+
+def _about_the_text(failure: Failure, model: str) -> ProviderError:
+    if failure.too_long:
         return RejectedCallError(f"the document is too long for {model}", "too_long")
-    if code == "content_filter":
-        return RejectedCallError(f"the provider of {model} filtered the request", "content_filtered")
-    if isinstance(error, langchain.ModelInvalidRequestError) or (status is not None and 300 <= status < 500):
-        named = ", ".join(str(part) for part in (code, getattr(error, "param", None)) if part)
-        return RejectedCallError(f"{model} refused the request ({named or f'status {status}'})")
+    return RejectedCallError(f"the provider of {model} filtered the request", "content_filtered")
+
+
+def _staying(failure: Failure, model: str) -> ProviderError | None:
+    said = _clean(failure.said)
+    if failure.no_credit:
+        return QuotaExceededError(f"The quota of the account for {model} is used up: {said}. Add credit and run again.")
+    if failure.status in (401, 403):
+        key = _KEYS.get(model.partition(":")[0], "the provider's variable")
+        return AuthenticationFailedError(
+            f"The provider of {model} does not accept the key: {said}. Set the right one ({key}) and run again."
+        )
+    if failure.status == 404:
+        return UnknownModelError(
+            f"The provider does not know the model {model}: {said}. Check the name, and the address "
+            "(such as OPENAI_BASE_URL), and run again."
+        )
     return None
 
 
-def _says_too_long(error: Exception, code: str | None) -> bool:
-    """Whether an error that LangChain does not tell apart says so: servers such as vLLM and llama.cpp do in words."""
-    said = str(getattr(error, "message", ""))
-    words = ("maximum context length", "available context size")
-    return code == "context_length_exceeded" or any(wording in said for wording in words)
+def _passing(failure: Failure, model: str) -> ProviderError | None:
+    if failure.status == 408:
+        return ProviderTimeoutError(f"{model} did not answer in time")
+    if failure.status == UNREACHED:
+        return ProviderDownError(f"{model} cannot be reached")
+    if failure.status >= 500 or failure.status == 409:
+        return ProviderDownError(f"the provider of {model} answered {failure.status}")
+    return None
 
 
-def refuses_temperature(error: Exception) -> bool:
-    """Whether a call failed only because the model takes no temperature."""
-    param = getattr(error, "param", None)
-    return _status(error) == 400 and (param == "temperature" or "'temperature'" in str(error))
-
-
-def _headers(error: Exception) -> Mapping[str, str]:
-    response = getattr(error, "response", None)
-    return getattr(response, "headers", None) or {}
+def _rejected(failure: Failure, model: str) -> ProviderError:
+    # Codes and parameters are names; whatever else stands there could be the request's.
+    named = [name for name in (*sorted(failure.codes), failure.param) if name and len(name) < 80 and " " not in name]
+    return RejectedCallError(f"{model} refused the request ({', '.join(named) or f'status {failure.status}'})")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -124,11 +126,9 @@ def _number(given: str | None, unit: float) -> float | None:
     return number if number is not None and math.isfinite(number) and number > 0 else None
 
 
-def _said(error: Exception) -> str:
+def _clean(said: str) -> str:
     """The provider's message in one line, without any secret of this process's environment."""
-    body: Any = getattr(error, "body", None)
-    message = body.get("message") if isinstance(body, Mapping) else None
-    line = " ".join(str(message or getattr(error, "message", None) or type(error).__name__).split()).rstrip(".")
+    line = " ".join(said.split()).rstrip(".")
     for name, value in os.environ.items():
         if len(value) >= 8 and name.endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")):
             line = line.replace(value, f"<{name}>")

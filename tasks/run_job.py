@@ -4,11 +4,11 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from db import jobs
+from db import calls, jobs
 from db.session import transaction
-from tasks import gates
+from tasks import job_context
 from tasks.gates import Gate
-from winnow.exceptions import StayingError
+from winnow.exceptions import BudgetReachedError, StayingError, WinnowError
 from winnow.jobs import Counts, Job
 
 _LOOK_EVERY = 1.0  # seconds between looks at the job's row: pause and cancel are rows
@@ -57,13 +57,14 @@ def running(job: Job, slots: int) -> Iterator[Run]:
 
     Raises:
         BusyError: another process drives it.
-        StayingError: the provider refuses every call; the message says what to do. A job that has nothing answered is
-            withdrawn, as if it had not been asked for.
+        BudgetReachedError: the next call could cost more than the job may.
+        StayingError: the provider refuses every call; the message says what to do. A job that has nothing answered,
+            and has bought nothing, is withdrawn, as if it had not been asked for.
     """
     with jobs.held(job.id):
         try:
-            with gates.opened(job.id, slots) as gate:
-                yield Run(job, gate)
+            with job_context.opened(job, slots) as context:
+                yield Run(job, context.gate)
         except BaseException as error:  # signals too: raised again, but the job says that it stopped
             with transaction() as connection:
                 jobs.set_status(connection, job.id, "paused", f"interrupted: {type(error).__name__}")
@@ -71,7 +72,12 @@ def running(job: Job, slots: int) -> Iterator[Run]:
         with transaction() as connection:
             jobs.finish(connection, job.id)
             ended = jobs.get(connection, job.id)
-            if ended.status == "paused" and ended.reason:
+            if ended.status == "paused" and ended.reason and not calls.spending(connection, job.id).calls:
                 jobs.withdraw(connection, job.id)
         if ended.status == "paused":
-            raise StayingError(ended.reason or "The job was paused.")
+            raise _why(ended)
+
+
+def _why(job: Job) -> WinnowError:
+    reason = job.reason or "The job was paused."
+    return BudgetReachedError(reason) if reason.startswith("The budget") else StayingError(reason)

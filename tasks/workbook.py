@@ -1,65 +1,24 @@
-"""The dataset as an Excel workbook: the data, the codebook with what became of each variable, and the run.
-
-xlsxwriter cuts text and drops cells without a word, and tells it by return codes alone: here every code is looked at.
-"""
+"""The dataset as an Excel workbook: the data, what became of each document and of each variable, and the run."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from xlsxwriter import Workbook
 from xlsxwriter.exceptions import XlsxWriterException
 
 from tasks.export_files import RunItem, replacing
+from tasks.workbook_sheets import COLOURS, MAX_ROWS, Book, Cell, Widths, accepted
 from winnow.agreement import value_text
 from winnow.codebook import Codebook, Variable, name_key
-from winnow.exceptions import DefinitionError, WinnowError
-from winnow.extractions import DatasetCell
-from winnow.frames import Column, Extra, Rows, Scalar, column_value, rows_by_document, summary_frame, wide_columns
+from winnow.exceptions import DefinitionError
+from winnow.extractions import DatasetCell, DocumentAccount
+from winnow.frames import summary_frame
+from winnow.rows import Column, Extra, Row, Rows, row_value, rows_of, wide_columns
 
-MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384  # of a sheet
-MAX_TEXT = 32_767  # in UTF-16 units, as Excel counts
-
-_FIRST_SAFE_DATE = date(1900, 3, 1)  # spreadsheets disagree on the serial numbers before it
-_PIECE, _SHOWN = 32_000, 1_000  # characters of a long text in a cell of its own sheet, and where it belongs
-_LINE = 15  # points, of one line of text
-
-_TEXT = {"valign": "top", "num_format": "@", "text_wrap": True}
-_NUMBER = {"valign": "top", "align": "left"}
-_HEADER = {**_TEXT, "bold": True, "valign": "vcenter", "font_color": "#FFFFFF", "bg_color": "#33475B"}
-_STYLES: dict[str, dict[str, Any]] = {
-    "text": _TEXT,
-    "name": {**_TEXT, "bold": True},
-    "note": {"num_format": "@"},
-    "header": _HEADER,
-    "light": {**_HEADER, "bold": False, "bg_color": "#70859B"},
-    "number": {"valign": "top", "align": "right", "indent": 1},
-    "count": {**_NUMBER, "num_format": "#,##0"},
-    "share": {**_NUMBER, "num_format": "0%"},
-    "confidence": {**_NUMBER, "num_format": "0.00"},
-    "boolean": {**_NUMBER, "num_format": '"TRUE";;"FALSE"'},  # LibreOffice would show 1 and 0
-    "date": {**_NUMBER, "num_format": "yyyy-mm-dd"},
-    "moment": {**_NUMBER, "num_format": 'yyyy-mm-dd hh:mm "UTC"'},
-}
-_COLOURS = {
-    "low confidence": ("#FFF2CC", "The model's confidence is below the variable's threshold."),
-    "flagged": ("#F8CBAD", "Look at it: the document has no such evidence, or the value is unclear or breaks a rule."),
-    "failed": ("#D9D9D9", "No answer, because the call or the reply failed."),
-}
-
-
-class _Cell(NamedTuple):
-    value: Scalar | datetime
-    style: str = ""  # empty: by the value's type
-    fill: str | None = None
-    source: tuple[str, str] = ("", "")  # the document and column of a text
-
-
-_Line = Sequence[_Cell]
-_Widths = Mapping[str, int]  # of the columns, by name and in order
+MAX_COLUMNS = 16_384  # of a sheet
 
 
 def write_workbook(
@@ -70,8 +29,11 @@ def write_workbook(
     prompt_versions: Mapping[str, int],
     run: Sequence[RunItem],
     extras: Collection[Extra] = (),
+    accounts: Sequence[DocumentAccount] = (),
 ) -> None:
-    """Write the sheets `data` (and `data_2`, ... for many documents), `codebook`, `run`, and `long_texts` if needed.
+    """Write the sheets `data` (and `data_2`, ... for many rows), `codebook`, `run`, and `long_texts` if needed.
+
+    With accounts of the documents there is a sheet `documents` too.
 
     Raises:
         DefinitionError: too many columns for Excel, or the file cannot be written there.
@@ -79,49 +41,58 @@ def write_workbook(
     columns = wide_columns(codebook, extras)
     if len(columns) > MAX_COLUMNS:
         raise DefinitionError(f"Excel holds {MAX_COLUMNS:,} columns, the dataset has {len(columns):,}; export CSV.")
-    rows = rows_by_document(cells)
+    rows = rows_of(cells, codebook)
     with replacing(path) as temporary:
         try:
-            book = _Book(temporary, codebook.project, data_sheets=math.ceil(len(rows) / (MAX_ROWS - 1)))
+            data_sheets = math.ceil(len(rows) / (MAX_ROWS - 1))
+            book = Book(temporary, codebook.project, data_sheets=data_sheets, documents=bool(accounts))
             with book.workbook:  # which writes the file at its end
                 _write_data(book, columns, rows)
+                _write_documents(book, accounts, rows)
                 _write_codebook(book, codebook, cells, prompt_versions)
                 _write_run(book, run)
         except XlsxWriterException as error:
             raise DefinitionError(f"The workbook {path} cannot be written: {error}") from error
 
 
-def _write_data(book: "_Book", columns: Sequence[Column], rows: Rows) -> None:
+def _write_data(book: Book, columns: Sequence[Column], rows: Rows) -> None:
     widths = _data_widths(columns, rows)
-    lines = (_data_line(columns, document, row) for (document, _), row in rows.items())
-    light = {column.name for column in columns if column.extra}
+    lines = (_data_line(columns, row) for row in rows.values())
+    light = {column.name for column in columns if column.extra or column.head in ("entity_id", "completeness")}
     for sheet in book.data:
         last = book.table(sheet, widths, islice(lines, MAX_ROWS - 1), most_lines=3, light=light)
-        _accepted(sheet.autofilter(0, 0, last, len(widths) - 1))
+        accepted(sheet.autofilter(0, 0, last, len(widths) - 1))
 
 
-def _data_line(columns: Sequence[Column], document: str, row: Mapping[str, DatasetCell]) -> list[_Cell]:
-    line = [_Cell(document, "", None, (document, "document"))]
-    for column in columns[1:]:
+def _data_line(columns: Sequence[Column], row: Row) -> list[Cell]:
+    any_cell = next(iter(row.values()))
+    line = []
+    for column in columns:
         cell = row.get(name_key(column.variable.name)) if column.variable else None
         style = "confidence" if column.extra == "confidence" else ""
         fill = _fill(cell) if column.extra is None else None
-        line.append(_Cell(column_value(column, cell), style, fill, (document, column.name)))
+        if column.head == "completeness":
+            fill = _completeness_fill(any_cell.completeness)
+        line.append(Cell(row_value(column, row), style, fill, (any_cell.document, column.name)))
     return line
+
+
+def _completeness_fill(status: str | None) -> str | None:
+    return status if status == "failed" else None if status in (None, "complete") else "incomplete"
 
 
 def _fill(cell: DatasetCell | None) -> str | None:
     if cell is None:
         return None
-    if cell.status == "failed":
-        return "failed"
+    if cell.status in ("failed", "skipped"):
+        return cell.status
     flags = cell.extraction.flags if cell.extraction else ()
     return None if not flags else "low confidence" if set(flags) == {"low_confidence"} else "flagged"
 
 
 def _data_widths(columns: Sequence[Column], rows: Rows) -> dict[str, int]:
     """By what most cells of a column need, as the first thousand rows show."""
-    sample = [_data_line(columns, document, row) for (document, _), row in islice(rows.items(), 1000)]
+    sample = [_data_line(columns, row) for row in islice(rows.values(), 1000)]
     widths = {}
     for place, column in enumerate(columns):
         lengths = sorted(len(str(line[place].value)) for line in sample if line[place].value is not None)
@@ -131,8 +102,56 @@ def _data_widths(columns: Sequence[Column], rows: Rows) -> dict[str, int]:
     return widths
 
 
+def _write_documents(book: Book, accounts: Sequence[DocumentAccount], rows: Rows) -> None:
+    """A line per document: its rows, what became of their cells, and why it is not complete."""
+    if book.documents is None:
+        return
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for (document, document_hash, _), row in rows.items():
+        count = counts.setdefault((document, document_hash), Counter())
+        for cell in row.values():
+            count[cell.status] += 1
+            count["flagged"] += bool(cell.extraction and cell.extraction.flagged)
+    longest = max(len(account.document) for account in accounts)
+    widths = {"document": min(max(longest + 2, 24), 44)} | _DOCUMENT_WIDTHS
+    if all(account.announced is None and account.listed is None for account in accounts):
+        widths = {name: width for name, width in widths.items() if name not in ("announced", "listed")}
+    lines = (
+        _document_line(account, counts.get((account.document, account.document_hash), Counter()), widths)
+        for account in accounts
+    )
+    book.table(book.documents, widths, lines, most_lines=6)
+
+
+_DOCUMENT_WIDTHS = {
+    "completeness": 14, "rows": 8, "announced": 11, "listed": 8, "found": 8, "not stated": 8, "not applicable": 11,
+    "unclear": 9, "flagged": 9, "failed": 8, "skipped": 9, "not asked": 10, "unread characters": 12, "why": 60,
+}  # fmt: skip
+
+
+def _document_line(account: DocumentAccount, counts: Counter[str], widths: Widths) -> list[Cell]:
+    known: dict[str, str | int | None] = {
+        "document": account.document,
+        "completeness": account.status,
+        "rows": account.rows,
+        "announced": account.announced,
+        "listed": account.listed,
+        "unread characters": account.unread,
+        "why": account.reason,
+    }
+    return [
+        Cell(
+            known[name] if name in known else counts[name.replace(" ", "_")],
+            "name" if name == "document" else "",
+            _completeness_fill(account.status) if name == "completeness" else None,
+            (account.document, name),
+        )
+        for name in widths
+    ]
+
+
 def _write_codebook(
-    book: "_Book", codebook: Codebook, cells: Sequence[DatasetCell], prompt_versions: Mapping[str, int]
+    book: Book, codebook: Codebook, cells: Sequence[DatasetCell], prompt_versions: Mapping[str, int]
 ) -> None:
     figures = summary_frame(cells, codebook).rows(named=True)
     lines = [
@@ -141,29 +160,32 @@ def _write_codebook(
     ]
     book.table(book.codebook, _CODEBOOK_WIDTHS, lines, most_lines=25)
     row = len(lines) + 2
-    book.put(book.codebook, row, 0, _Cell("Colours in the sheet data", "name"))
-    for place, (fill, (_, meaning)) in enumerate(_COLOURS.items(), row + 1):
-        book.put(book.codebook, place, 0, _Cell(fill, "text", fill))
-        book.put(book.codebook, place, 1, _Cell(meaning, "note"))
+    book.put(book.codebook, row, 0, Cell("Colours", "name"))
+    for place, (fill, (_, meaning)) in enumerate(COLOURS.items(), row + 1):
+        book.put(book.codebook, place, 0, Cell(fill, "text", fill))
+        book.put(book.codebook, place, 1, Cell(meaning, "note"))
 
 
 _CODEBOOK_WIDTHS = {
     "name": 24, "label": 22, "type": 10, "unit": 9, "instructions": 60, "categories": 44, "validation": 22,
-    "prompt version": 9, "N": 7, "found": 8, "not stated": 11, "flagged": 8, "failed": 8, "missing": 9,
-    "mean confidence": 12,
+    "prompt version": 9, "N": 7, "found": 8, "not stated": 8, "not applicable": 11, "unclear": 8,
+    "flagged": 8, "failed": 8, "skipped": 8, "missing": 9, "mean confidence": 12,
 }  # fmt: skip
 
 
-def _codebook_line(variable: Variable, prompt_version: int | None, figure: Mapping[str, Any]) -> list[_Cell]:
+_COUNTS = ("n", "found", "not_stated", "not_applicable", "unclear", "flagged", "failed", "skipped")
+
+
+def _codebook_line(variable: Variable, prompt_version: int | None, figure: Mapping[str, Any]) -> list[Cell]:
     about = (variable.label, variable.type, variable.unit, variable.instructions)
     words = (*about, _categories(variable), _rules(variable))
-    counts = (prompt_version, *(figure[name] for name in ("n", "found", "not_stated", "flagged", "failed")))
+    counts = (prompt_version, *(figure[name] for name in _COUNTS))
     return [
-        _Cell(variable.name, "name"),
-        *(_Cell(text, "text", None, ("codebook", variable.name)) for text in words),
-        *(_Cell(number, "count") for number in counts),
-        _Cell(figure["missing_share"], "share"),
-        _Cell(figure["mean_confidence"], "confidence"),
+        Cell(variable.name, "name"),
+        *(Cell(text, "text", None, ("codebook", variable.name)) for text in words),
+        *(Cell(number, "count") for number in counts),
+        Cell(figure["missing_share"], "share"),
+        Cell(figure["mean_confidence"], "confidence"),
     ]
 
 
@@ -182,119 +204,6 @@ def _rules(variable: Variable) -> str:
     return "\n".join([*lines, *(["one of " + ", ".join(rules.allowed)] if rules.allowed else [])])
 
 
-def _write_run(book: "_Book", run: Sequence[RunItem]) -> None:
-    lines = ([_Cell(name, "name"), _Cell(value, "", None, ("run", name))] for name, value in run)
+def _write_run(book: Book, run: Sequence[RunItem]) -> None:
+    lines = ([Cell(name, "name"), Cell(value, "", None, ("run", name))] for name, value in run)
     book.table(book.run, {"item": 28, "value": 64}, lines, most_lines=25)
-
-
-class _Book:
-    """An open workbook. It writes a cell by its value's type, and moves long text to a sheet of its own."""
-
-    def __init__(self, path: Path, title: str, data_sheets: int) -> None:
-        guesses = dict.fromkeys(("strings_to_formulas", "strings_to_urls", "strings_to_numbers"), False)
-        options = {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}
-        self.workbook = Workbook(str(path), options | guesses)
-        self.workbook.use_zip64()
-        self.workbook.set_properties({"title": title, "comments": "Made by Winnow"})
-        self._formats: dict[tuple[str, str | None], Any] = {}
-        names = ["data", *(f"data_{number}" for number in range(2, data_sheets + 1))]  # one at least
-        self.data = [self.workbook.add_worksheet(name) for name in names]
-        self.codebook = self.workbook.add_worksheet("codebook")
-        self.run = self.workbook.add_worksheet("run")
-        self._long: Any = None
-        self._long_row = 0
-
-    def table(
-        self, sheet: Any, widths: _Widths, lines: Iterable[_Line], most_lines: int, light: Collection[str] = ()
-    ) -> int:
-        """Write a header that stays in sight, paler for the columns in `light`, and the lines. Returns the last row."""
-        for place, width in enumerate(widths.values()):
-            _accepted(sheet.set_column(place, place, width))
-        self._line(sheet, 0, widths, [_Cell(name, "light" if name in light else "header") for name in widths], 3)
-        last = 0
-        for last, line in enumerate(lines, 1):
-            self._line(sheet, last, widths, line, most_lines)
-        sheet.freeze_panes(1, 1)
-        sheet.ignore_errors({"number_stored_as_text": f"A1:XFD{MAX_ROWS}"})  # no green corners: 00123 is meant
-        sheet.set_landscape()
-        sheet.repeat_rows(0)
-        if sum(widths.values()) <= 320:  # on paper, more would be too small to read
-            sheet.fit_to_pages(1, 0)
-        return last
-
-    def _line(self, sheet: Any, row: int, widths: _Widths, line: _Line, most_lines: int) -> None:
-        for column, cell in enumerate(line):
-            self.put(sheet, row, column, cell)
-        # A height that is set keeps wrapped text from making the row as tall as its longest text.
-        need = max(_lines(cell.value, width) for cell, width in zip(line, widths.values(), strict=True))
-        _accepted(sheet.set_row(row, _LINE * min(need, most_lines) + (6 if row == 0 else 0)))
-
-    def put(self, sheet: Any, row: int, column: int, cell: _Cell) -> None:
-        """Write one cell. Rows must come in order."""
-        value, style = _for_excel(cell.value, cell.style)
-        form = self._format(style, cell.fill)
-        if value is None or value == "":
-            code = sheet.write_blank(row, column, None, form) if cell.fill else 0
-        elif isinstance(value, bool):
-            code = sheet.write_boolean(row, column, value, form)
-        elif isinstance(value, str):
-            code = sheet.write_string(row, column, self._fitting(value, cell.source), form)
-        elif isinstance(value, date):
-            code = sheet.write_datetime(row, column, value, form)
-        else:
-            code = sheet.write_number(row, column, value, form)
-        _accepted(code)
-
-    def _format(self, style: str, fill: str | None) -> Any:
-        key = (style, fill)
-        if key not in self._formats:
-            colour = {"bg_color": _COLOURS[fill][0], "border": 1, "border_color": "#D0D0D0"} if fill else {}
-            self._formats[key] = self.workbook.add_format(_STYLES[style] | colour)
-        return self._formats[key]
-
-    def _fitting(self, text: str, source: tuple[str, str]) -> str:
-        """Text that a cell can hold. What is longer stands whole in `long_texts`, and the cell says where."""
-        units = len(text) if len(text) <= MAX_TEXT // 2 else len(text.encode("utf-16-le")) // 2
-        if units <= MAX_TEXT:
-            return text
-        size = _PIECE if units == len(text) else _PIECE // 2
-        pieces = [text[start : start + size] for start in range(0, len(text), size)]
-        for part, piece in enumerate(pieces, 1):
-            self._keep([*source, f"{part} of {len(pieces)}", piece])
-        return f"{text[:_SHOWN]}… [full text in sheet long_texts, row {self._long_row - len(pieces) + 2}]"
-
-    def _keep(self, line: Sequence[str]) -> None:
-        if self._long is None:
-            self._long = self.workbook.add_worksheet("long_texts")
-            self.table(self._long, _LONG_WIDTHS, (), most_lines=1)
-        self._long_row += 1
-        self._line(self._long, self._long_row, _LONG_WIDTHS, [_Cell(text) for text in line], most_lines=6)
-
-
-_LONG_WIDTHS = {"document": 36, "variable": 24, "part": 10, "text": 100}
-
-
-def _accepted(code: int) -> None:
-    """Stop at a return code with which xlsxwriter says that it dropped or cut something."""
-    if code:
-        raise WinnowError(f"The workbook would lose a cell (xlsxwriter returned {code}); export it as CSV.")
-
-
-def _lines(value: Scalar | datetime, width: int) -> int:
-    """How many lines a text takes in a column, about."""
-    if not isinstance(value, str):
-        return 1
-    return sum(max(1, math.ceil(len(line) / (1.15 * width))) for line in value[:4000].split("\n"))
-
-
-def _for_excel(value: Scalar | datetime, style: str) -> tuple[Scalar | datetime, str]:
-    """The value as Excel can hold it, with its style. Dates and numbers that it cannot hold become text."""
-    if isinstance(value, datetime):
-        moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-        return (moment, "moment") if moment.date() >= _FIRST_SAFE_DATE else (moment.isoformat(" "), "text")
-    if isinstance(value, date):
-        return (value, "date") if value >= _FIRST_SAFE_DATE else (value.isoformat(), "text")
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value), "text"
-    kinds = {bool: "boolean", int: "count", float: "number"}
-    return value, style or kinds.get(type(value), "text")

@@ -51,7 +51,7 @@ _CACHES = {
     "db.session": ["_engine", "database_url"],
     "db.upgrade": ["ready"],
     "tasks.models": ["_asker"],
-    "tasks.extract_cell": ["_read_source", "_prompt"],
+    "tasks.sources": ["_read", "_chunks", "prompt"],
 }
 
 

@@ -7,22 +7,26 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from db import calls, cells, documents, extractions, jobs, projects
+from db import calls, cells, documents, entities, extractions, jobs, projects, workers
+from db.calls import Order
 from db.cells import PlannedCell
 from db.documents import StoredDocument
-from winnow.answers import ENVELOPE_SCHEMA
 from winnow.calls import Reply, Usage
 from winnow.codebook import Codebook
 from winnow.documents import Box, ParsedDocument, Piece, assemble
+from winnow.entities import FoundEntity
 from winnow.exceptions import DocumentError
-from winnow.extractions import Evidence, Extraction, FoundValue
+from winnow.extractions import Evidence, Extraction, FoundValue, Place
 from winnow.jobs import CellRef, JobOptions
 from winnow.parse_codebook import parse_codebook
 from winnow.projects import Project, PromptVersion
-from winnow.prompts import corpus_rules, request_key
+from winnow.prompts import question_key
 
 MODEL = "openai:tested"
 RULES = "the rules"
+
+UNIT = {"entity": "protest", "definition": "One public gathering.", "identified_by": ["place"]}
+"""A unit of observation: `project(connection, "place", "size", unit_of_observation=UNIT)`."""
 
 _numbers = itertools.count(1)
 
@@ -80,27 +84,19 @@ def options(kind: Any = "full", **more: Any) -> JobOptions:
 def planned(
     connection: Connection, of: Project, asked: JobOptions, chosen: Sequence[StoredDocument] | None = None
 ) -> list[PlannedCell]:
-    """The cells of a plan, with the keys that `tasks.plan_job` gives them: every document with every variable."""
+    """The cells of a plan: every readable document with every variable."""
     found = documents.of_project(connection, of.id) if chosen is None else chosen
-    readable = [stored for stored in found if stored.status == "parsed"]
-    pairs = [(stored, prompt) for stored in readable for prompt in projects.prompts(connection, of.id)]
-    repairs = cells.repairs(connection, [key(of, asked, *pair) for pair in pairs])
     return [
-        PlannedCell(
-            document_id=stored.id,
-            prompt_id=prompt.id,
-            request_key=key(of, asked, stored, prompt),
-            call_key=key(of, asked, stored, prompt, repairs.get(key(of, asked, stored, prompt), 0)),
-        )
-        for stored, prompt in pairs
+        PlannedCell(document_id=stored.id, prompt_id=prompt.id, question_key=key(asked, stored, prompt))
+        for stored in found
+        for prompt in projects.prompts(connection, of.id)
+        if stored.status == "parsed"
     ]
 
 
-def key(of: Project, asked: JobOptions, stored: StoredDocument, prompt: PromptVersion, repair: int = 0) -> str:
-    return request_key(
-        model=asked.model, parameters={}, rules=corpus_rules(of.codebook), schema=ENVELOPE_SCHEMA,
-        document_hash=str(stored.text_hash), variable_prompts=[prompt.text], repair=repair,
-    )  # fmt: skip
+def key(asked: JobOptions, stored: StoredDocument, prompt: PromptVersion) -> str:
+    """The key of a cell: other models, texts and prompts have others."""
+    return question_key([asked.model, stored.text_hash, prompt.text])
 
 
 def job(
@@ -113,9 +109,69 @@ def job(
     return job_id
 
 
+def planned_lists(connection: Connection, of: Project, asked: JobOptions) -> list[PlannedCell]:
+    """The cells of a plan where rows are entities: one for each readable document, that lists them."""
+    unit = projects.unit_prompt(connection, of.id)
+    assert unit
+    return [
+        PlannedCell(document_id=stored.id, prompt_id=unit.id, question_key=key(asked, stored, unit))
+        for stored in documents.of_project(connection, of.id)
+        if stored.status == "parsed"
+    ]
+
+
+def listing_job(connection: Connection, of: Project, asked: JobOptions | None = None) -> int:
+    """The id of a running job of a project whose rows are entities, with the cells that list them."""
+    asked = asked or options()
+    job_id = jobs.create(connection, of.id, asked, rules=RULES, flow_run_id=None)
+    cells.plan(connection, job_id, planned_lists(connection, of, asked))
+    return job_id
+
+
+def entity(name: str) -> FoundEntity:
+    """An entity as found in a text. The same name has the same key, however it is spelled."""
+    place = Place(start=0, end=len(name), page=1)
+    evidence = Evidence(quote=f"in {name}", mark="exact", places=(place,))
+    return FoundEntity(key=name.casefold(), name=name, evidence=(evidence,))
+
+
+def list_entities(connection: Connection, of: Project, cell_id: int, *names: str, **more: Any) -> list[int]:
+    """End a cell that lists entities, and plan their cells, as a run does. Returns the ids of the entities."""
+    (work,) = cells.work(connection, [cell_id])
+    ids = entities.save(connection, work.document_id, [entity(name) for name in names])
+    extractions.save(
+        connection,
+        extraction(status="found" if names else "not_stated", **{"values": (), "confidence": 1.0, **more}),
+        cell_id=cell_id,
+        question_key=work.question_key,
+        document_id=work.document_id,
+        prompt_id=work.prompt_id,
+        entity_id=None,
+        model=MODEL,
+        call_ids=[],
+        entity_ids=ids,
+    )
+    planned = planned_entities(projects.prompts(connection, of.id), work.document_id, ids)
+    cells.plan_entities(connection, work.job_id, work.document_id, planned)
+    return ids
+
+
+def planned_entities(prompts: Sequence[PromptVersion], document_id: int, ids: Sequence[int]) -> list[PlannedCell]:
+    """The cells of a document's entities: each with every variable."""
+    return [
+        PlannedCell(
+            document_id=document_id, prompt_id=prompt.id, entity_id=entity_id,
+            question_key=question_key([entity_id, prompt.text]),
+        )
+        for entity_id in ids
+        for prompt in prompts
+    ]  # fmt: skip
+
+
 def pending(connection: Connection, job_id: int) -> list[CellRef]:
     """The job's pending cells in their order."""
-    return cells.pending(connection, job_id, after=0, limit=100_000)
+    opened = cells.open_documents(connection, job_id, after=0, limit=100_000)
+    return [cell for of_document in opened for cell in of_document if cell.pending]
 
 
 def reply(text: str = '{"answers": []}', **more: Any) -> Reply:
@@ -134,31 +190,40 @@ def reply(text: str = '{"answers": []}', **more: Any) -> Reply:
 
 def extraction(value: Any = "Ada", *flags: Any, status: Any = "found", **more: Any) -> Extraction:
     """An extraction with one value, proven by a quote."""
-    evidence = Evidence(quote=f"says {value}", mark="exact", start=4, end=12, page=1, box=Box(x0=1, y0=2, x1=3, y1=4))
-    values = (FoundValue(value=value, raw=str(value), evidence=evidence),) if status == "found" else ()
+    place = Place(start=4, end=12, page=1, boxes=(Box(x0=1, y0=2, x1=3, y1=4),))
+    evidence = Evidence(quote=f"says {value}", mark="exact", places=(place,))
+    values = (FoundValue(value=value, raw=str(value), evidence=(evidence,)),) if status == "found" else ()
     return Extraction(**{"status": status, "values": values, "confidence": 0.9, "flags": flags, **more})
 
 
 def intend(connection: Connection, cell_id: int, model: str = MODEL) -> int:
-    """The id of a call that nobody has answered yet."""
-    intent = calls.intend(connection, cell_id, model=model, parameters="{}")
-    assert intent is not None
+    """The id of a call for one cell that nobody has answered yet."""
+    (work,) = cells.work(connection, [cell_id])
+    order = Order(
+        request_key=f"request of {work.question_key}", job_id=work.job_id, document_id=work.document_id,
+        prompt_ids=(work.prompt_id,), model=model, parameters={},
+    )  # fmt: skip
+    intent = calls.intend(connection, order, workers.register(connection))
+    assert intent.call_id
     assert intent.reply is None
     return intent.call_id
 
 
 def answer(connection: Connection, cell_id: int, given: Extraction | None = None, model: str = MODEL) -> int:
     """End a pending cell as a run does: intent, reply, extraction. Returns the call's id."""
-    work = cells.work(connection, cell_id)
+    (work,) = cells.work(connection, [cell_id])
     call_id = intend(connection, cell_id, model)
     calls.keep_reply(connection, call_id, reply())
     extractions.save(
         connection,
         given or extraction(),
         cell_id=cell_id,
-        call_id=call_id,
+        question_key=work.question_key,
         document_id=work.document_id,
         prompt_id=work.prompt_id,
+        entity_id=work.entity_id,
+        model=model,
+        call_ids=[call_id],
     )
     return call_id
 
@@ -166,6 +231,7 @@ def answer(connection: Connection, cell_id: int, given: Extraction | None = None
 def make_unusable(connection: Connection, cell_id: int, reason: str = "malformed") -> int:
     """Let a cell fail because its reply could not be read. Returns the call's id."""
     call_id = intend(connection, cell_id)
-    calls.keep_reply(connection, call_id, reply("no JSON"), error=reason)
-    cells.fail(connection, cell_id, reason, "the reply is not JSON")
+    calls.keep_reply(connection, call_id, reply("no JSON"))
+    calls.reject(connection, call_id, reason)
+    cells.end(connection, cell_id, "failed", reason, "the reply is not JSON")
     return call_id

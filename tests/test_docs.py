@@ -4,7 +4,9 @@ import importlib
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,9 +16,13 @@ import yaml
 from pydantic import BaseModel
 
 from flows.cli import app
+from tasks.gold_tables import read_gold
 from tasks.read_codebook import read_codebook
-from winnow import __version__, codebook, extractions, frames
-from winnow.exceptions import CodebookError
+from tasks.read_prices import read_prices
+from winnow import __version__, codebook, confidence, extractions, frames
+from winnow.check_values import FUNCTIONS
+from winnow.exceptions import CodebookError, OutputError
+from winnow.jobs import Spending
 from winnow.prompts import variable_prompt
 from winnow.settings import Settings
 
@@ -118,30 +124,95 @@ def test_settings_that_pages_name_exist(page: Path) -> None:
     assert set(re.findall(r"WINNOW_[A-Z_]+", page.read_text())) <= SETTINGS.keys()
 
 
-MODELS = [codebook.Codebook, codebook.EntityUnit, codebook.Variable, codebook.Category, codebook.Validation]
+PARTS = [part for part in vars(codebook).values() if isinstance(part, type) and issubclass(part, codebook.Definition)]
 
 
-@pytest.mark.parametrize("model", [*MODELS, codebook.Dependency], ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", PARTS, ids=lambda model: model.__name__)
 def test_keys_of_a_codebook_are_documented(model: type[BaseModel]) -> None:
     text = read("docs/codebook.md")
 
     assert [key for key in model.model_fields if f"`{key}`" not in text] == []
 
 
-CHOICES = [codebook.VariableType, codebook.IfMultipleValues, codebook.Condition, extractions.Flag]
+CHOICES = [
+    codebook.VariableType,
+    codebook.IfMultipleValues,
+    codebook.DateOrder,
+    codebook.WithoutEvidence,
+    codebook.Condition,
+    extractions.Flag,
+    extractions.Mark,
+    extractions.Completeness,
+]
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: get_args(choice)[0])
-def test_words_of_a_codebook_and_flags_are_documented(choice: Any) -> None:
+def test_words_of_a_codebook_and_of_its_outcome_are_documented(choice: Any) -> None:
     text = read("docs/codebook.md")
 
     assert [word for word in get_args(choice) if f"`{word}`" not in text] == []
 
 
-def test_defaults_of_a_variable_are_documented() -> None:
-    for name in ("confidence_threshold", "max_values", "if_multiple_values"):
-        row = next(line for line in read("docs/codebook.md").splitlines() if line.startswith(f"| `{name}` |"))
-        assert row.split("|")[3].strip(" `") == str(codebook.Variable.model_fields[name].default)
+@pytest.mark.parametrize("model", [codebook.Variable, codebook.Chunking], ids=lambda model: model.__name__)
+def test_defaults_of_a_codebook_are_documented(model: type[BaseModel]) -> None:
+    documented = {
+        row.split("|")[1].strip(" `"): row.split("|")[3].strip(" `")
+        for row in read("docs/codebook.md").splitlines()
+        if row.count("|") == 5
+    }
+    plain = {name: field.default for name, field in model.model_fields.items() if is_plain(field.default)}
+
+    assert {name: documented[name] for name in plain} == {name: str(default) for name, default in plain.items()}
+
+
+def is_plain(default: object) -> bool:
+    return isinstance(default, str | int | float)
+
+
+def test_operations_of_checks_are_documented() -> None:
+    text = section(read("docs/codebook.md"), "### Checks across variables")
+
+    assert [name for name in FUNCTIONS if f"`{name}`" not in text] == []
+
+
+def test_grounds_of_the_confidence_are_documented() -> None:
+    text = section(read("docs/codebook.md"), "## Confidence")
+    figures = [*confidence._BY_FLAG.items(), ("absent", confidence._BY_MARK["absent"]), ("quote", confidence._NO_QUOTE)]
+
+    for word, figure in figures:
+        assert re.search(rf"\b{figure} [^0-9|]*\b{word}\b", text), word
+
+
+def test_reasons_without_an_answer_are_documented() -> None:
+    text = section(read("docs/commands.md"), "### Why cells have no answer")
+    reasons = re.findall(r"\w+", str(OutputError.__doc__).partition("one of")[2])
+
+    assert len(reasons) > 1
+    assert [reason for reason in (*reasons, "skipped_dependency") if f"`{reason}`" not in text] == []
+
+
+def test_figures_of_a_job_are_documented() -> None:
+    shown = [json.loads(text) for text in blocks(section(read("docs/commands.md"), "## winnow run"), "json")]
+
+    assert [figures.keys() >= {field.name for field in fields(Spending)} for figures in shown] == [True]
+
+
+def test_prices_that_the_page_on_commands_shows_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text(blocks(section(read("docs/commands.md"), "### What it will cost"), "yaml")[0])
+
+    assert len(read_prices(path)) == 2
+
+
+@pytest.mark.parametrize("name", ["grants", "protests"])
+def test_an_example_is_a_codebook_with_documents_and_gold_values_for_them(name: str) -> None:
+    folder = ROOT / "examples" / name
+    known = read_codebook(folder / "codebook.yaml")
+    gold = read_gold(folder / "gold.csv")
+
+    assert {key[0] for key in gold} == {path.name for path in (folder / "documents").iterdir()}
+    assert {key[1] for key in gold} == {variable.name for variable in known.variables}
+    assert all(len(key) == (2 if known.unit_of_observation == "document" else 3) for key in gold)
 
 
 def test_what_the_model_does_not_see_of_a_variable_is_documented() -> None:
@@ -165,6 +236,18 @@ def test_codebooks_that_pages_show_are_accepted(page: str, number: int, tmp_path
     assert read_codebook(path).variables
 
 
+def test_parts_of_codebooks_that_the_page_shows_are_accepted() -> None:
+    whole, *parts, _with_mistakes = map(yaml.safe_load, blocks(read("docs/codebook.md"), "yaml"))
+
+    assert len(parts) > 3
+    for part in parts:
+        if part.keys() <= codebook.Codebook.model_fields.keys():
+            assert codebook.Codebook.model_validate(whole | part)
+        else:
+            variable = {"name": "a", "type": "category" if "categories" in part else "text", "instructions": "-"}
+            assert codebook.Variable.model_validate(variable | part)
+
+
 def test_the_codebook_with_mistakes_gets_the_message_that_the_page_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,12 +265,29 @@ def test_the_version_has_a_heading_in_the_changelog() -> None:
     assert re.search(rf"^## \[{re.escape(__version__)}\]", read("CHANGELOG.md"), re.MULTILINE)
 
 
+def test_extras_are_documented() -> None:
+    extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"].keys()
+    text = section(read("README.md"), "## With a language model")
+
+    assert set(re.findall(r"'\.\[(\w+)\]'", text)) <= extras
+    assert [extra for extra in extras if not re.search(rf"[`\[]{extra}[`\]]", text)] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
-    local = [link for link in links if not link.startswith(("https://", "http://"))]
+    local = [link.partition("#") for link in links if not link.startswith(("https://", "http://"))]
 
-    assert [link for link in local if not (page.parent / link).exists()] == []
+    for path, _, anchor in local:
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target.read_text()), f"{path}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """The names that headings have as places to link to."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

@@ -16,30 +16,11 @@ import httpx
 import openai
 import pytest
 
-from tests.openai_replies import TOKEN, Truth
-from tests.openai_server import BLOCK, BLOCK_TOKENS, OpenAIServer, Stats
-
-DOCUMENT = """Supply agreement between Acme and Bolt. Signed in Tulsa.
-It was made on 2024-02-31, that is 2024-03-02.
-The price is 1,250.50 dollars."""
-VARIABLES: list[dict[str, Any]] = [
-    {"variable": "title", "type": "text"},
-    {"variable": "year", "type": "number"},
-    {"variable": "signed_on", "type": "date"},
-    {"variable": "is_signed", "type": "boolean"},
-    {"variable": "kind", "type": "category", "categories": [{"value": "supply"}, {"value": "lease"}]},
-]
-SCHEMA = {"type": "json_schema", "json_schema": {"name": "answers", "schema": {"type": "object"}}}
-
-
-def body_of(document: str = DOCUMENT, variables: list[dict[str, Any]] = VARIABLES, **more: Any) -> dict[str, Any]:
-    id = "5f0c2a91d3b4e6f7"
-    user = (
-        f"<document {id}>\n{document}\n</document {id}>\n\n"
-        f"<variables {id}>\n{json.dumps(variables)}\n</variables {id}>\n\nAnswer every variable."
-    )
-    messages = [{"role": "system", "content": "You read documents."}, {"role": "user", "content": user}]
-    return {"model": "test-model", "messages": messages, "response_format": SCHEMA, **more}
+from tests.openai_ledger import BLOCK, BLOCK_TOKENS
+from tests.openai_post import DOCUMENT, VARIABLES, Post, body_of, values_of
+from tests.openai_prompts import TOKEN
+from tests.openai_server import OpenAIServer, Stats
+from tests.openai_truth import Truth
 
 
 @pytest.fixture(scope="module")
@@ -60,30 +41,6 @@ def http() -> Iterator[httpx.Client]:
         yield client
 
 
-class Post:
-    """Sends chat completions to the server."""
-
-    def __init__(self, server: OpenAIServer, http: httpx.Client) -> None:
-        self._url, self._http = f"{server.url}/chat/completions", http
-
-    def __call__(self, body: Any = None, **options: Any) -> httpx.Response:
-        return self._http.post(self._url, json=body_of() if body is None else body, **options)
-
-    def choice(self, body: Any = None) -> dict[str, Any]:
-        response = self(body)
-        assert response.status_code == 200
-        choice: dict[str, Any] = response.json()["choices"][0]
-        return choice
-
-    def answers(self, body: Any = None) -> dict[str, Any]:
-        answers = json.loads(self.choice(body)["message"]["content"])["answers"]
-        return {answer["variable"]: answer for answer in answers}
-
-    def cached(self, body: Any) -> int:
-        cached: int = self(body).json()["usage"]["prompt_tokens_details"]["cached_tokens"]
-        return cached
-
-
 @pytest.fixture
 def post(server: OpenAIServer, http: httpx.Client) -> Post:
     return Post(server, http)
@@ -94,10 +51,6 @@ def wait_until(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
-
-
-def values_of(answers: dict[str, Any]) -> dict[str, Any]:
-    return {name: [value["value"] for value in answer["values"]] for name, answer in answers.items()}
 
 
 def test_answers_are_read_from_the_document(post: Post) -> None:

@@ -13,8 +13,11 @@ from winnow.codebook import Codebook, Variable, name_key
 from winnow.exceptions import DefinitionError
 from winnow.extractions import DatasetCell, Extraction, Value
 
-Gold = Mapping[tuple[str, str], tuple[str, ...]]
-"""(document, variable) -> the right values as text. An empty tuple, or "": the document does not state it."""
+Gold = Mapping[tuple[str, ...], tuple[str, ...]]
+"""(document, variable), or (document, variable, entity's name) -> the right values as text.
+
+An empty tuple, or "": the document does not state it.
+"""
 
 SEPARATOR = "; "
 """What joins several values in one cell of a table."""
@@ -52,6 +55,38 @@ class Agreement:
     not_compared: int  # gold values whose cell was never asked, or failed where gold is empty
 
 
+@dataclass(frozen=True, kw_only=True)
+class EntityAgreement:
+    """Which entities of the gold table the dataset has, matched by document and name."""
+
+    matched: int
+    missed: int  # in gold alone
+    invented: int  # in the dataset alone
+
+    @property
+    def recall(self) -> float | None:
+        """The share of gold's entities that were found; None where gold has none."""
+        wanted = self.matched + self.missed
+        return self.matched / wanted if wanted else None
+
+    @property
+    def precision(self) -> float | None:
+        """The share of the entities found that gold has; None where none was found."""
+        found = self.matched + self.invented
+        return self.matched / found if found else None
+
+
+def entities_of(cells: Iterable[DatasetCell]) -> set[tuple[str, str]]:
+    """(document, name) of every entity in the dataset."""
+    return {(cell.document, cell.entity_name or "") for cell in cells if cell.entity is not None}
+
+
+def entity_agreement(found: set[tuple[str, str]], gold: set[tuple[str, str]]) -> EntityAgreement:
+    """Compare entities, as (document, name), in any spelling of the name that `name_key` takes as the same."""
+    have, wanted = ({(_document_key(document), name_key(name)) for document, name in side} for side in (found, gold))
+    return EntityAgreement(matched=len(have & wanted), missed=len(wanted - have), invented=len(have - wanted))
+
+
 def shown_values(variable: Variable, extraction: Extraction | None) -> tuple[Value, ...]:
     """The values of a cell as the dataset shows them."""
     accepted = extraction.accepted if extraction else ()
@@ -68,23 +103,25 @@ def value_text(value: Value) -> str:
 
 
 def compare(cells: Iterable[DatasetCell], codebook: Codebook, gold: Gold) -> Agreement:
-    """Compare the dataset with gold. Documents match by name, variables in any spelling of their name.
+    """Compare the dataset with gold. Documents match by name, variables and entities in any spelling of their name.
 
-    A failed cell gets no credit for being empty: it is missed where gold has a value, else not compared.
+    A cell that failed, or was skipped because another failed, gets no credit for being empty: it is missed where gold
+    has a value, else not compared.
     A cell that was not asked counts as empty where there is a reason (`depends_on`), else it is not compared.
 
     Raises:
-        DefinitionError: gold names an unknown variable, cannot be read as its type, or means two documents at once.
+        DefinitionError: gold names an unknown variable, cannot be read as its type, or means two rows at once.
     """
     answered = _by_name(cells)
     counts: dict[str, dict[str, int]] = {}
     not_compared = 0
-    for (document, name), texts in gold.items():
+    for (document, name, *entity), texts in gold.items():
         variable = codebook.variable(name)
         if variable is None:
             raise DefinitionError(f"The gold values name the variable {name!r}, which the codebook does not have.")
         expected = _gold_keys(variable, texts, document)
-        verdict = _verdict(variable, _only_cell(answered, document, variable), expected)
+        cell = _only_cell(answered.get(_row_key(document, variable.name, *entity), {}), document)
+        verdict = _verdict(variable, cell, expected)
         mine = counts.setdefault(variable.name, {})
         if verdict is None:
             not_compared += 1
@@ -106,20 +143,27 @@ def _document_key(name: str) -> str:
     return unicodedata.normalize("NFC", name)  # macOS gives file names decomposed
 
 
-def _by_name(cells: Iterable[DatasetCell]) -> dict[tuple[str, str], dict[str, DatasetCell]]:
-    answered: dict[tuple[str, str], dict[str, DatasetCell]] = {}
+_Cells = dict[tuple[str, str | None], DatasetCell]  # (document's hash, entity's id) -> cell
+
+
+def _row_key(document: str, variable: str, entity: str | None = None) -> tuple[str, str, str]:
+    return _document_key(document), name_key(variable), name_key(entity or "")
+
+
+def _by_name(cells: Iterable[DatasetCell]) -> dict[tuple[str, str, str], _Cells]:
+    answered: dict[tuple[str, str, str], _Cells] = {}
     for cell in cells:
-        key = (_document_key(cell.document), name_key(cell.variable))
-        answered.setdefault(key, {})[cell.document_hash] = cell
+        key = _row_key(cell.document, cell.variable, cell.entity_name)
+        answered.setdefault(key, {})[cell.document_hash, cell.entity] = cell
     return answered
 
 
-def _only_cell(
-    answered: Mapping[tuple[str, str], Mapping[str, DatasetCell]], document: str, variable: Variable
-) -> DatasetCell | None:
-    same_name = answered.get((_document_key(document), name_key(variable.name)), {})
-    if len(same_name) > 1:
+def _only_cell(same_name: _Cells, document: str) -> DatasetCell | None:
+    if len({document_hash for document_hash, _ in same_name}) > 1:
         raise DefinitionError(f"Two documents are called {document!r}; gold values cannot tell them apart. Rename one.")
+    if len(same_name) > 1:
+        name = next(iter(same_name.values())).entity_name
+        raise DefinitionError(f"Two rows of {document!r} are called {name!r}; gold values cannot tell them apart.")
     return next(iter(same_name.values()), None)
 
 
@@ -130,7 +174,7 @@ def _verdict(variable: Variable, cell: DatasetCell | None, expected: Sequence[_K
     if not expected:
         if actual:
             return "invented"
-        return None if cell.status == "failed" else "correct_empty"
+        return None if cell.status in ("failed", "skipped") else "correct_empty"
     if not actual:
         return "missed"
     return "correct" if _same(actual, expected) else "wrong"

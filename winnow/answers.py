@@ -16,6 +16,8 @@ from winnow.exceptions import OutputError
 
 AnswerStatus = Literal["found", "not_stated", "not_applicable", "unclear"]
 
+LONGEST_NAME = 1000  # characters; names are compared, and text of hostile marks takes seconds to normalise
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -35,7 +37,7 @@ class AnswerValue(_Part):
 class Answer(_Part):
     """What a model says about one variable."""
 
-    variable: str
+    variable: str = Field(max_length=LONGEST_NAME)
     status: AnswerStatus
     values: tuple[AnswerValue, ...] = Field(strict=False)
     confidence: float = Field(ge=0, le=1, allow_inf_nan=False, strict=False)
@@ -125,28 +127,94 @@ def answer_for(envelope: Envelope, variable: str) -> Answer:
     return given[0]
 
 
+def read_partial(text: str, variable: str) -> tuple[AnswerValue, ...]:
+    """The whole values of a variable's list in a reply that was cut short, in their order.
+
+    For lists that are asked for part by part, so that what was cut is asked again. Never for a final answer.
+    """
+    start = _values_start(text, variable)
+    if start is None:
+        return ()
+    found: list[AnswerValue] = []
+    while start < len(text):
+        try:
+            data, start = _DECODER.raw_decode(text, _skip(text, start, " \t\r\n,"))
+            found.append(AnswerValue.model_validate(data))
+        except (ValueError, RecursionError):
+            break
+    return tuple(found)
+
+
+def _values_start(text: str, variable: str) -> int | None:
+    """Where the values of a variable's answer begin, just behind their bracket."""
+    for listed in _LISTED.finditer(text):
+        try:
+            name = json.loads(listed["name"])
+        except ValueError:
+            continue
+        if len(name) <= LONGEST_NAME and name_key(name) == name_key(variable):
+            return listed.end()
+    return None
+
+
+_STRING = r'"(?:[^"\\]|\\.)*"'
+# Only plain fields may stand between a name and its values: a bracket further on may be another answer's.
+_LISTED = re.compile(
+    rf'"variable"\s*:\s*(?P<name>{_STRING})(?:\s*,\s*{_STRING}\s*:\s*(?:{_STRING}|[-+.\w]+)){{0,3}}'
+    r'\s*,\s*"values"\s*:\s*\['
+)
+
+
+def _skip(text: str, start: int, characters: str) -> int:
+    while start < len(text) and text[start] in characters:
+        start += 1
+    return start
+
+
 def _only_json(text: str) -> str:
     fenced = _FENCE.findall(text.strip())
     if len(fenced) == 1:
         return str(fenced[0])
     first, last = text.find("{"), text.rfind("}")
-    if first < 0 or last < first or fenced:
+    if first < 0 or fenced or (last < first and not _is_cut(text[first:])):
         raise OutputError("malformed", "the reply holds no JSON object, or more than one")
+    if _is_cut(text[first:]):
+        raise OutputError("truncated", "the reply ends in the middle of its JSON")
     return text[first : last + 1]
 
 
-def _load(text: str) -> Any:
-    def no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) != len(keys):
-            raise ValueError("a key stands twice")
-        return dict(pairs)
-
-    def no_constants(name: str) -> Any:
-        raise ValueError(f"{name} is not JSON")
-
+def _is_cut(text: str) -> bool:
+    """Whether a JSON object ends before it is closed: some servers cut a reply short and do not say so."""
     try:
-        return json.loads(text, object_pairs_hook=no_repeats, parse_constant=no_constants)
+        json.JSONDecoder().raw_decode(text)
+    except json.JSONDecodeError as error:
+        return error.msg.startswith("Unterminated string") or bool(_FRAGMENT.fullmatch(text, error.pos))
+    except (ValueError, RecursionError):  # more digits, or more levels, than Python takes
+        return False
+    return False
+
+
+# What is left of a number, a literal or an escaped character whose end is missing.
+_FRAGMENT = re.compile(r"(?:-|\.|[eE][-+]?|t|tr|tru|f|fa|fal|fals|n|nu|nul|u[0-9a-fA-F]{0,4})?\s*")
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
+def _no_constants(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_no_repeats, parse_constant=_no_constants)
+
+
+def _load(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         raise OutputError("malformed", f"the reply is not JSON: {said}") from None

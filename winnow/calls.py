@@ -23,6 +23,7 @@ class Reply:
     refusal: bool = False
     usage: Usage = Usage()
     seconds: float | None = None
+    probability: float | None = None  # of its tokens, their geometric mean; None where the provider gives none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,3 +32,4 @@ class Intent:
 
     call_id: int
     reply: Reply | None = None
+    elsewhere: bool = False  # another worker asks this just now: its reply will serve

@@ -25,6 +25,8 @@ from pydantic_core import PydanticCustomError, SchemaError
 
 VariableType = Literal["text", "number", "date", "category", "boolean"]
 IfMultipleValues = Literal["first", "all", "most_confident", "join"]
+DateOrder = Literal["DMY", "MDY", "YMD"]
+WithoutEvidence = Literal["flag", "drop"]
 Condition = Literal["is_found", "equals", "not_equals", "in", "greater_than", "at_least", "less_than", "at_most"]
 
 
@@ -167,6 +169,7 @@ class Variable(Definition):
     if_multiple_values: IfMultipleValues = "first"
     depends_on: tuple[Dependency, ...] = ()
     examples: tuple[PlainText, ...] = ()
+    without_evidence: WithoutEvidence = "flag"
 
     @property
     def title(self) -> str:
@@ -196,6 +199,10 @@ class Variable(Definition):
         wanted = {"number": float, "boolean": bool}.get(self.type, str)
         if self.default is not None and type(self.default) is not wanted:
             raise PydanticCustomError("default", "needs its `default` as {kind}", {"kind": kinds[wanted]})
+        if self.type == "date" and self.default is not None and not _is_iso_date(self.default):
+            raise PydanticCustomError("default", "has a `default` that is not an ISO date such as 2024-01-31")
+        if self.type == "category" and self.default not in (None, *(category.value for category in self.categories)):
+            raise PydanticCustomError("default", "has a `default` that is not one of its categories; add it to them")
         return self
 
     @model_validator(mode="after")
@@ -214,6 +221,11 @@ class Variable(Definition):
                 raise PydanticCustomError("validation", "has a limit that is not an ISO date such as 2024-01-31")
         if low is not None and high is not None and low > high:  # type: ignore[operator] # of one type by now
             raise PydanticCustomError("validation", "has a `min` above its `max`; no value can pass")
+        if self.default is not None and self.type in ("number", "date"):
+            from winnow.coercion import broken_rule  # it builds on this module
+
+            if problem := broken_rule(self.default, self):
+                raise PydanticCustomError("default", "has a `default` that {problem}", {"problem": problem})
         return self
 
 
@@ -225,6 +237,21 @@ def _is_iso_date(value: object) -> bool:
         return False
 
 
+class Chunking(Definition):
+    """How documents that are too long for one call are read. Sizes are in tokens, as `winnow.tokens` counts them."""
+
+    whole_up_to: int = Field(24_000, ge=500, le=10_000_000)  # a longer document is read in chunks
+    tokens: int = Field(2_500, ge=200, le=1_000_000)  # in a chunk
+    overlap: float = Field(0.1, ge=0, le=0.5)  # share of a chunk that stands in the next one too
+
+
+class Check(Definition):
+    """What must hold between the variables of a row: an expression over their names."""
+
+    expression: Annotated[Text, Field(max_length=1000), AfterValidator(_on_one_line)]
+    message: Annotated[Text, Field(max_length=500)] | None = None
+
+
 class Codebook(Definition):
     """A project: what its documents are, what a row is, and its variables in their order."""
 
@@ -233,6 +260,9 @@ class Codebook(Definition):
     domain: Text | None = None
     language: Text | None = None
     unit_of_observation: Literal["document"] | EntityUnit = "document"
+    date_order: DateOrder | None = None  # how dates such as 03/04/2006 are read; None: they are refused
+    chunking: Chunking = Chunking()
+    checks: tuple[Check, ...] = ()
     variables: tuple[Variable, ...] = ()
 
     @field_validator("unit_of_observation", mode="wrap")

@@ -19,6 +19,7 @@ WinnowError
 │   └── RejectedCallError      this request alone was refused (too long, not acceptable)
 ├── OutputError                the model replied, but not with an answer: the cell fails
 ├── DocumentError              a file gave no text: the document fails, the others go on
+├── BudgetReachedError         the next call could cost more than the job may: the job pauses
 └── JobStoppedError            the job was paused or cancelled: no new call starts
 
 No message quotes a document, a reply or a key: messages reach logs and the Prefect UI.
@@ -151,6 +152,12 @@ class DocumentError(WinnowError):
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
         super().__init__(message)
+
+
+class BudgetReachedError(WinnowError):
+    """The next call could cost more than is left of the job's budget; the job can be resumed with a larger one."""
+
+    reason = "budget"
 
 
 class JobStoppedError(WinnowError):

@@ -1,134 +1,30 @@
-"""The dataset as tables: wide (a row per document), long (a row per value), and a summary per variable.
+"""The dataset as tables: wide (a row per document or entity), long (a row per value), and a summary per variable.
 
-The only module of the domain that knows polars. `wide_columns`, `rows_by_document` and `column_value` serve writers
-that need a cell and its value at once, such as the Excel workbook.
+The only module of the domain that knows polars.
 """
 
-import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime
-from itertools import count
-from typing import Literal, get_args
 
 import polars as pl
 
-from winnow.agreement import SEPARATOR, shown_values, value_text
-from winnow.codebook import Codebook, Variable, name_key
-from winnow.extractions import DatasetCell, Extraction, FoundValue
+from winnow.agreement import SEPARATOR, value_text
+from winnow.codebook import Codebook, EntityUnit, Variable, name_key
+from winnow.extractions import DatasetCell, DocumentAccount, Extraction, FoundValue
+from winnow.rows import EXTRAS, Column, Extra, Scalar, grouped, row_value, rows_of, surest, wide_columns
 
-Extra = Literal["confidence", "evidence", "page", "status"]
-EXTRAS: tuple[Extra, ...] = get_args(Extra)
-"""What can stand beside a variable, in the order in which it does."""
-
-Scalar = str | float | int | bool | date | None
-Rows = dict[tuple[str, str], dict[str, DatasetCell]]
-"""(document, its hash) -> `name_key` of the variable -> cell."""
-
-_QUOTE_SEPARATOR = " | "  # quotes often hold "; "
-_FULL_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the wide dataset: the document's name, a variable, or something about a variable."""
-
-    name: str
-    variable: Variable | None = None
-    extra: Extra | None = None
-
-
-def wide_columns(codebook: Codebook, extras: Collection[Extra] = ()) -> list[Column]:
-    """The columns in order. Variables keep their names; what would repeat a name gets `_2`, `_3` and so on."""
-    taken = {"document", *(name_key(variable.name) for variable in codebook.variables)}
-    columns = [Column("document")]
-    for variable in codebook.variables:
-        name = _free(variable.name, taken) if name_key(variable.name) == "document" else variable.name
-        columns.append(Column(name, variable))
-        columns += [Column(_free(f"{name}_{extra}", taken), variable, extra) for extra in EXTRAS if extra in extras]
-    return columns
-
-
-def _free(name: str, taken: set[str]) -> str:
-    spellings = (name if number == 1 else f"{name}_{number}" for number in count(1))
-    free = next(spelling for spelling in spellings if name_key(spelling) not in taken)
-    taken.add(name_key(free))
-    return free
-
-
-def rows_by_document(cells: Iterable[DatasetCell]) -> Rows:
-    """The cells of each document, documents in the order in which they come."""
-    rows: Rows = {}
-    keys: dict[str, str] = {}
-    for cell in cells:
-        key = keys.get(cell.variable) or keys.setdefault(cell.variable, name_key(cell.variable))
-        rows.setdefault((cell.document, cell.document_hash), {})[key] = cell
-    return rows
-
-
-def column_value(column: Column, cell: DatasetCell | None) -> Scalar:
-    """What stands in a column for a cell. A value that does not fit its variable's type comes as text."""
-    if cell is None or column.variable is None:
-        return None
-    if column.extra == "status":
-        return cell.status
-    return _known(column.variable, column.extra, cell.extraction) if cell.extraction else None
-
-
-def _known(variable: Variable, extra: Extra | None, extraction: Extraction) -> Scalar:
-    if extra is None:
-        return _value(variable, extraction)
-    if extra == "confidence":
-        return extraction.confidence
-    evidence = [found.evidence for found in _shown(variable, extraction) if found.evidence]
-    if extra == "evidence":
-        return _QUOTE_SEPARATOR.join(dict.fromkeys(proof.quote for proof in evidence)) or None
-    pages = list(dict.fromkeys(proof.page for proof in evidence if proof.page is not None))
-    return SEPARATOR.join(map(str, pages)) if len(pages) > 1 else next(iter(pages), None)
-
-
-def _value(variable: Variable, extraction: Extraction) -> Scalar:
-    values = shown_values(variable, extraction)
-    if not values:
-        return None
-    if variable.takes_several:
-        return SEPARATOR.join(map(value_text, values))
-    value = values[0]
-    if variable.type == "boolean" and isinstance(value, bool):
-        return value
-    if variable.type == "number" and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    text = value_text(value)
-    return (_full_date(text) or text) if variable.type == "date" else text
-
-
-def _full_date(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if _FULL_DATE.fullmatch(text) else None
-    except ValueError:
-        return None
-
-
-def _shown(variable: Variable, extraction: Extraction) -> Sequence[FoundValue]:
-    """The values found that stand behind what the cell shows; those refused, where it shows nothing."""
-    accepted = [found for found in extraction.values if found.value is not None]
-    found = accepted or (() if extraction.accepted else extraction.values)  # nothing stands behind a default
-    return found if variable.takes_several else found[:1]
+__all__ = ["EXTRAS", "Extra", "long_frame", "summary_frame", "wide_frame"]
 
 
 def wide_frame(cells: Sequence[DatasetCell], codebook: Codebook, extras: Collection[Extra] = ()) -> pl.DataFrame:
-    """A row per document, a column per variable in the codebook's order, with its extras directly after it.
+    """A row per document or entity, a column per variable in the codebook's order, its extras directly after it.
 
     A column has its variable's type where every value fits it, and is text where one does not (a partial date) or
-    where cells hold several values.
+    where cells hold several values. A document in which no entity was found has no row.
     """
-    rows = rows_by_document(cells)
-    series = [pl.Series("document", [document for document, _ in rows], pl.String)]
-    for column in wide_columns(codebook, extras)[1:]:
-        key = name_key(column.variable.name) if column.variable else ""
-        values = [column_value(column, row.get(key)) for row in rows.values()]
-        series.append(_series(column, values))
-    return pl.DataFrame(series)
+    rows = rows_of(cells, codebook)
+    columns = wide_columns(codebook, extras)
+    return pl.DataFrame([_series(column, [row_value(column, row) for row in rows.values()]) for column in columns])
 
 
 _TYPES: dict[str, tuple[type, type[pl.DataType]]] = {
@@ -156,6 +52,11 @@ def _text(value: Scalar) -> str | None:
     return value.isoformat() if isinstance(value, date) else value_text(value)
 
 
+_ENTITY: dict[str, type[pl.DataType]] = {
+    "entity_id": pl.String,
+    "entity": pl.String,
+    "completeness": pl.String,
+}
 _LONG: dict[str, type[pl.DataType]] = {
     "document": pl.String,
     "document_sha256": pl.String,
@@ -166,9 +67,13 @@ _LONG: dict[str, type[pl.DataType]] = {
     "value": pl.String,
     "raw_value": pl.String,
     "confidence": pl.Float64,
+    "said": pl.Float64,
+    "value_confidence": pl.Float64,
     "flags": pl.String,
     "evidence": pl.String,
     "mark": pl.String,
+    "score": pl.Float64,
+    "places": pl.Int64,
     "start": pl.Int64,
     "end": pl.Int64,
     "page": pl.Int64,
@@ -179,29 +84,67 @@ _LONG: dict[str, type[pl.DataType]] = {
     "reason": pl.String,
 }
 
+_Record = dict[str, Scalar]
 
-def long_frame(cells: Sequence[DatasetCell], codebook: Codebook) -> pl.DataFrame:
-    """A row per value, in the order of documents and of the codebook; a cell without a value has one row."""
+
+def long_frame(
+    cells: Sequence[DatasetCell], codebook: Codebook, accounts: Sequence[DocumentAccount] = ()
+) -> pl.DataFrame:
+    """A row per value, in the order of documents and of the codebook; a cell without a value has one row.
+
+    A document of the accounts that has no cell, because no entity was found in it, has one row, without a variable.
+    """
+    rows = grouped(cells)
     records = [
         record
-        for row in rows_by_document(cells).values()
+        for row in rows.values()
         for variable in codebook.variables
         if (cell := row.get(name_key(variable.name))) is not None
         for record in _records(cell, variable)
     ]
-    frame = pl.DataFrame(records, schema=_LONG, orient="row")
+    known = {key[:2] for key in rows}
+    records += [_record_of(account) for account in accounts if (account.document, account.document_hash) not in known]
+    frame = pl.DataFrame(records, schema=_long_columns(codebook))
     return frame.with_columns(pl.col("answered_at").dt.replace_time_zone("UTC"))
 
 
-def _records(cell: DatasetCell, variable: Variable) -> list[tuple[Scalar, ...]]:
+def _long_columns(codebook: Codebook) -> dict[str, type[pl.DataType]]:
+    document = {name: _LONG[name] for name in ("document", "document_sha256")}
+    return document | (_ENTITY if isinstance(codebook.unit_of_observation, EntityUnit) else {}) | _LONG
+
+
+def _record_of(account: DocumentAccount) -> _Record:
+    failed = account.status == "failed"
+    return {
+        "document": account.document,
+        "document_sha256": account.document_hash,
+        "completeness": None if failed else account.status,
+        "status": "failed" if failed else None,
+        "reason": account.reason,
+    }
+
+
+def _records(cell: DatasetCell, variable: Variable) -> list[_Record]:
     extraction = cell.extraction
-    head = (cell.document, cell.document_hash, variable.name, variable.label, variable.type, cell.status)
-    known = (extraction.confidence, SEPARATOR.join(extraction.flags) or None) if extraction else (None, None)
-    tail = (cell.prompt_version, cell.model, cell.job, _utc(cell.answered_at))
-    return [
-        (*head, *_found(found)[:2], *known, *_found(found)[2:], *tail, _reason(cell, found))
-        for found in _values(extraction)
-    ]
+    about: _Record = {
+        "document": cell.document,
+        "document_sha256": cell.document_hash,
+        "entity_id": cell.entity,
+        "entity": cell.entity_name,
+        "completeness": cell.completeness,
+        "variable": variable.name,
+        "label": variable.label,
+        "type": variable.type,
+        "status": cell.status,
+        "confidence": extraction.confidence if extraction else None,
+        "said": extraction.signals.said if extraction else None,
+        "flags": (SEPARATOR.join(extraction.flags) or None) if extraction else None,
+        "prompt_version": cell.prompt_version,
+        "model": cell.model,
+        "job": cell.job,
+        "answered_at": _utc(cell.answered_at),
+    }
+    return [about | _found(found) | {"reason": _reason(cell, found)} for found in _values(extraction)]
 
 
 def _values(extraction: Extraction | None) -> list[FoundValue | None]:
@@ -213,18 +156,32 @@ def _values(extraction: Extraction | None) -> list[FoundValue | None]:
     return values or [None]
 
 
-def _found(found: FoundValue | None) -> tuple[Scalar, ...]:
-    """value, raw value, evidence, mark, start, end, page."""
+def _found(found: FoundValue | None) -> _Record:
+    """What a row says about one value. Of several pieces of evidence the surest stands for all."""
     if found is None:
-        return (None,) * 7
-    value = None if found.value is None else value_text(found.value)
-    proof = found.evidence
-    place = (proof.quote, proof.mark, proof.start, proof.end, proof.page) if proof else (None,) * 5
-    return (value, found.raw or None, *place)
+        return {}
+    proof = surest(found.evidence)
+    about: _Record = {
+        "value": None if found.value is None else value_text(found.value),
+        "raw_value": found.raw or None,
+        "value_confidence": found.confidence,
+    }
+    if proof is None:
+        return about
+    return about | {
+        "evidence": proof.quote,
+        "mark": proof.mark,
+        "score": proof.score,
+        "places": len({(place.start, place.end) for given in found.evidence for place in given.places}),
+        "start": proof.start,
+        "end": proof.end,
+        "page": proof.page,
+    }
 
 
 def _reason(cell: DatasetCell, found: FoundValue | None) -> str | None:
-    reasons = (cell.reason, found.problem if found else None)
+    detail = cell.extraction.detail if cell.extraction else None
+    reasons = (cell.reason, found.problem if found else None, detail)
     return SEPARATOR.join(reason for reason in reasons if reason) or None
 
 
@@ -236,10 +193,11 @@ def _utc(moment: datetime | None) -> datetime | None:
 def summary_frame(cells: Sequence[DatasetCell], codebook: Codebook) -> pl.DataFrame:
     """A row per variable: how many cells, and what became of them.
 
-    `n` counts the documents with a cell. A cell can be found and flagged; `missing_share` is the share without a value.
+    `n` counts the rows, documents or entities, with a cell. A cell can be found and flagged; `missing_share` is the
+    share without a value.
     """
     of: dict[str, list[DatasetCell]] = {name_key(variable.name): [] for variable in codebook.variables}
-    for row in rows_by_document(cells).values():
+    for row in rows_of(cells, codebook).values():
         for key in of.keys() & row.keys():
             of[key].append(row[key])
     records = [_summary(variable, of[name_key(variable.name)]) for variable in codebook.variables]
@@ -253,8 +211,11 @@ _SUMMARY: dict[str, type[pl.DataType]] = {
     "n": pl.Int64,
     "found": pl.Int64,
     "not_stated": pl.Int64,
+    "not_applicable": pl.Int64,
+    "unclear": pl.Int64,
     "flagged": pl.Int64,
     "failed": pl.Int64,
+    "skipped": pl.Int64,
     "missing_share": pl.Float64,
     "mean_confidence": pl.Float64,
 }
@@ -273,8 +234,11 @@ def _summary(variable: Variable, cells: Sequence[DatasetCell]) -> tuple[Scalar, 
         len(cells),
         with_status("found"),
         with_status("not_stated"),
+        with_status("not_applicable"),
+        with_status("unclear"),
         sum(extraction.flagged for extraction in known),
         with_status("failed"),
+        with_status("skipped"),
         missing / len(cells) if cells else None,
         sum(extraction.confidence for extraction in known) / len(known) if known else None,
     )

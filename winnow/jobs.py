@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Literal
 
@@ -43,6 +43,13 @@ class JobOptions:
     variables: tuple[str, ...] = ()  # empty: all of the codebook
     sample: int | None = None  # how many documents
     seed: int | None = None  # of the random sample
+    variables_per_call: int = 1  # how many variables of a document one call asks; 0: all
+    budget: float | None = None  # US dollars that the job's calls may cost; None: no limit
+
+    @property
+    def task(self) -> "JobOptions":
+        """What is asked for, whatever it may cost: the same for a job and for the run that goes on with it."""
+        return replace(self, variables_per_call=1, budget=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,22 +68,39 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Spending:
-    """What a job's calls cost. Tokens are None-free sums over the calls whose provider reported them."""
+    """What calls cost. Tokens are sums over the calls whose provider reported them; `cost` is in US dollars."""
 
     calls: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None  # None where no call has a price
+    estimated: int = 0  # calls whose cost rests on our own count of tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellRef:
-    """A cell as a Prefect task run knows it: names and ids, nothing of what stands in the document."""
+    """A cell as a task run knows it: names and ids, nothing of what stands in the document."""
 
     id: int
-    job: int
+    document_id: int
     document: str
     variable: str
+    entity: str | None = None  # its stable id: its name stands in the document
+    layer: int = 0
+    pending: bool = True
+    checked: bool = True  # False: once it is answered, its row's checks are to be made
+    unit: bool = False  # asks for the document's entities
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkItem:
+    """Cells of one document that are asked together: one task run."""
+
+    cells: tuple[int, ...]
+    document: str
+    variable: str  # the names of the variables, for people
+    check: bool = False  # the cells are answered: hold their rows against the codebook's checks
 
 
 def draw_sample(documents: Sequence[int], size: int, seed: int) -> list[int]:

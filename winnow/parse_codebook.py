@@ -1,20 +1,25 @@
 """Reading a codebook from plain data, with all that is wrong in it said at once.
 
 The models in `winnow.codebook` say what is allowed; here their complaints become sentences with a line and a remedy,
-and what no single variable can know is looked for: twins, unknown dependencies, circles.
+and what no single variable can know is looked for: twins, unknown dependencies, circles, conditions and checks that can
+never be judged.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from winnow.codebook import Codebook, name_key
+from winnow.checks import CheckError, compile_check
+from winnow.codebook import Check, Codebook, Definition, Variable, name_key
+from winnow.conditions import condition_problem
 from winnow.exceptions import CodebookError
 
 Path = tuple[str | int, ...]
 """Where something stands in the data: ("variables", 2, "type")."""
+
+_Part = TypeVar("_Part", bound=Definition)
 
 
 def parse_codebook(data: Any, source: str = "The codebook", lines: Mapping[Path, int] | None = None) -> Codebook:
@@ -38,6 +43,7 @@ def parse_codebook(data: Any, source: str = "The codebook", lines: Mapping[Path,
     except ValidationError as error:
         found += [_problem(detail, data) for detail in error.errors(include_url=False)]
     found += _problems_between_variables(data)
+    found += _problems_with_values(data)
     if codebook is None or found:
         raise CodebookError(source, _listed(found, lines))
     return codebook
@@ -165,3 +171,41 @@ def _cycles(needs: Mapping[str, list[str]]) -> list[list[str]]:
                 done.add(name)
                 trail.pop()
     return cycles
+
+
+def _problems_with_values(data: Mapping[str, Any]) -> list[tuple[Path, str]]:
+    """Conditions and checks that do not fit their variables' types. Variables with other faults are left out."""
+    listed = data.get("variables")
+    entries = list(enumerate(listed if isinstance(listed, list | tuple) else ()))
+    read = {index: variable for index, entry in entries if (variable := _read(Variable, entry))}
+    found = list(_misfit_conditions(read))
+    if len(read) == len(entries):  # else a check could name one that is only misspelt elsewhere
+        found += _misfit_checks(data.get("checks"), list(read.values()))
+    return found
+
+
+def _misfit_conditions(read: Mapping[int, Variable]) -> Iterator[tuple[Path, str]]:
+    known = {name_key(variable.name): variable for variable in read.values()}
+    for index, variable in read.items():
+        for position, dependency in enumerate(variable.depends_on):
+            parent = known.get(name_key(dependency.variable))
+            if parent and (problem := condition_problem(dependency, parent)):
+                yield ("variables", index, "depends_on", position), f"variable {variable.name!r} {problem}"
+
+
+def _misfit_checks(listed: Any, variables: list[Variable]) -> Iterator[tuple[Path, str]]:
+    for position, entry in enumerate(listed if isinstance(listed, list | tuple) else ()):
+        check = _read(Check, entry)
+        if check is None:
+            continue
+        try:
+            compile_check(check.expression, variables)
+        except CheckError as error:
+            yield ("checks", position, "expression"), f"check {check.expression!r:.80} {error}"
+
+
+def _read(model: type[_Part], entry: Any) -> _Part | None:
+    try:
+        return model.model_validate(entry)
+    except ValidationError:
+        return None

@@ -30,7 +30,12 @@ class Settings(BaseSettings):
     )
     concurrency: int = Field(16, ge=1, le=512, description="Calls in flight at once, per process.")
     timeout_seconds: float = Field(120.0, gt=0, description="How long one call may take, in seconds.")
+    logprobs: bool = Field(
+        False,
+        description="Whether OpenAI-compatible models are asked for the probabilities of their tokens.",
+    )
     max_file_mb: int = Field(200, ge=1, description="Larger files are refused, in megabytes.")
+    prices: Path | None = Field(None, description="File with prices of models. Without it, prices.yaml in the home.")
 
 
 @cache

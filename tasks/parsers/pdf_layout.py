@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from winnow.documents import BlockKind, Box, Piece
+from winnow.documents import BlockKind, Box, Piece, Word
 
 _MARKER = re.compile(r"[•◦▪●■·‣–]\s|\(?(?:\d{1,3}|[a-z]|[ivx]{1,5})[.)]\s|\d{1,3}(?:\.\d{1,3})+\.?\s")
 _SENTENCE_END = (".", ";", ":", "!", "?", ".”", '."', ".)")
@@ -26,6 +26,7 @@ class Line(NamedTuple):
     baseline: float
     size: float
     bold: bool  # at its first and at its last character
+    words: tuple[Word, ...] = ()  # their places are in this line's text
 
 
 def pieces_of_page(lines: list[Line], page: int, width: float, height: float) -> list[Piece]:
@@ -37,6 +38,7 @@ def pieces_of_page(lines: list[Line], page: int, width: float, height: float) ->
             text="\n".join(line.text for line in block),
             page=page,
             box=_box(block, width, height),
+            words=tuple(_words(block, width, height)),
         )
         for block in _blocks(lines)
     ]
@@ -121,6 +123,16 @@ def _kind(block: list[Line], body: float) -> BlockKind:
         if larger or text.isupper() or all(line.bold for line in block):
             return "title"
     return "list_item" if words and _MARKER.match(text) else "paragraph"
+
+
+def _words(block: list[Line], width: float, height: float) -> Iterator[Word]:
+    """The words of a block on the visible page, with their places in the block's text."""
+    offset = 0
+    for line in block:
+        for start, end, x0, y0, x1, y1 in line.words:
+            if x0 < width and x1 > 0 and y0 < height and y1 > 0:
+                yield start + offset, end + offset, x0, y0, x1, y1
+        offset += len(line.text) + 1
 
 
 def _box(block: list[Line], width: float, height: float) -> Box | None:

@@ -12,16 +12,47 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
+from db import workers
+from db.calls import Order
+from db.session import transaction
+from tests import factories
+from tests.factories import MODEL
+
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def connection(database: str) -> Iterator[Connection]:
     """A transaction on the test's database, committed after the test."""
-    from db.session import transaction
-
     with transaction() as opened:
         yield opened
+
+
+@pytest.fixture
+def job(database: str) -> int:
+    """The id of a committed job with one pending cell."""
+    with transaction() as connection:
+        project = factories.project(connection, "title")
+        factories.document(connection, project.id)
+        return factories.job(connection, project)
+
+
+@pytest.fixture
+def order(database: str) -> Order:
+    """What a running job is about to ask: one document, one variable."""
+    with transaction() as connection:
+        project = factories.project(connection, "title")
+        document = factories.document(connection, project.id)
+        job = factories.job(connection, project)
+        (prompt,) = factories.projects.prompts(connection, project.id)
+    return Order(request_key="k", job_id=job, document_id=document, prompt_ids=(prompt.id,), model=MODEL, parameters={})
+
+
+@pytest.fixture
+def worker(database: str) -> int:
+    """The id of a worker with a fresh lease."""
+    with transaction() as connection:
+        return workers.register(connection)
 
 
 class Child:

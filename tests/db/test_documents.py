@@ -10,12 +10,13 @@ from db import documents, tables
 from db.session import transaction
 from tests import factories
 from tests.factories import sha256
-from winnow.documents import Block, Box, ParsedDocument, Piece, assemble, text_hash
+from winnow.documents import Block, Box, PackedWords, ParsedDocument, Piece, assemble, text_hash
 from winnow.exceptions import DocumentError
 
 # Any name that a file system or an archive may give, once `collect_files` has made it text.
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=80)
 FLOATS = st.floats(-10_000, 10_000)
+TENTHS = st.integers(-100_000, 100_000).map(lambda tenths: tenths / 10)
 BLOCKS = st.builds(
     Block,
     kind=st.sampled_from(["title", "paragraph", "list_item", "table"]),
@@ -23,6 +24,9 @@ BLOCKS = st.builds(
     end=st.integers(0, 2**31 - 1),
     page=st.none() | st.integers(1, 9999),
     box=st.none() | st.builds(Box, x0=FLOATS, y0=FLOATS, x1=FLOATS, y1=FLOATS),
+    words=st.lists(
+        st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1), TENTHS, TENTHS, TENTHS, TENTHS), max_size=3
+    ).map(tuple),
 )
 numbers = itertools.count()
 in_one_database = settings(
@@ -61,7 +65,7 @@ def test_a_parsed_document_is_found_by_its_bytes(connection, grants):
     document_id = save(connection, grants, parsed=parsed)
     assert documents.find(connection, grants, sha256("some bytes")) == documents.StoredDocument(
         id=document_id, sha256=sha256("some bytes"), name="a.pdf", status="parsed", reason=None, detail=None, words=4,
-        pages=3, text_hash=text_hash("First paragraph.\n\nSecond one."),
+        tokens=8, pages=3, text_hash=text_hash("First paragraph.\n\nSecond one."),
     )  # fmt: skip
     assert documents.find(connection, grants, sha256("others")) is None
 
@@ -71,7 +75,7 @@ def test_a_document_comes_back_with_its_text_and_blocks_in_order(connection, gra
     parsed = assemble(
         [
             Piece(kind="title", text="Bewilligung № 7", page=1, box=box),
-            Piece(kind="paragraph", text="Zeile eins\nZeile zwei", page=1),
+            Piece(kind="paragraph", text="Zeile eins\nZeile zwei", page=1, words=((0, 5, 72, 90.5, 99.9, 104),)),
             Piece(kind="list_item", text="𝔘nicode 日本語 🙂"),
             Piece(kind="table", text="a\tb\n1\t2", page=2, box=box),
         ],
@@ -93,9 +97,18 @@ def test_a_document_comes_back_with_its_text_and_blocks_in_order(connection, gra
 
 @in_one_database
 @given(given_blocks=st.lists(BLOCKS, min_size=1, max_size=8))
-def test_every_block_and_box_comes_back_equal(connection, grants, given_blocks):
+def test_every_block_with_its_box_and_words_comes_back_equal(connection, grants, given_blocks):
     parsed = ParsedDocument(text="text", blocks=tuple(given_blocks), media_type="text/plain", parser="tested 1.0")
     assert documents.content(connection, save(connection, grants, parsed=parsed)).blocks == parsed.blocks
+
+
+def test_a_block_without_words_has_null_for_them(connection, grants):
+    with_words = Piece(kind="paragraph", text="Two words", page=1, words=((0, 3, 72, 90, 90, 104),))
+    pieces = [with_words, Piece(kind="paragraph", text="None known")]
+    save(connection, grants, parsed=assemble(pieces, media_type="text/plain", parser="tested 1.0"))
+    words = tables.Block.__table__.c.words
+    assert connection.scalars(select(func.count()).where(words.is_(None))).one() == 1
+    assert connection.scalars(select(words).where(words.is_not(None))).one() == PackedWords.pack(with_words.words)
 
 
 @in_one_database

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -9,36 +10,49 @@ from db import cells, extractions, jobs, projects, tables
 from db.session import transaction
 from tests import factories
 from tests.factories import MODEL, pending, variable
+from winnow.answers import AnswerStatus
 from winnow.documents import Box
-from winnow.extractions import Evidence, Extraction, FoundValue
+from winnow.extractions import Evidence, Extraction, Flag, FoundValue, Place, Signals, Unread
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 VALUES = TEXTS | NUMBERS | st.booleans()
 POINTS = st.floats(-10_000, 10_000)
+OFFSETS = st.integers(0, 10**9)
+SHARES = st.none() | st.floats(0, 1)
+PLACES = st.builds(
+    Place,
+    start=OFFSETS,
+    end=OFFSETS,
+    page=st.none() | st.integers(1, 9999),
+    boxes=st.lists(st.builds(Box, x0=POINTS, y0=POINTS, x1=POINTS, y1=POINTS), max_size=2).map(tuple),
+)
 EVIDENCE = st.builds(
     Evidence,
     quote=TEXTS,
     mark=st.sampled_from(["exact", "normalised", "approximate", "absent"]),
-    start=st.none() | st.integers(0, 10**9),
-    end=st.none() | st.integers(0, 10**9),
-    page=st.none() | st.integers(1, 9999),
-    box=st.none() | st.builds(Box, x0=POINTS, y0=POINTS, x1=POINTS, y1=POINTS),
+    score=st.floats(0, 1),
+    places=st.lists(PLACES, max_size=2).map(tuple),
+)
+FOUND = st.builds(
+    FoundValue,
+    value=st.none() | VALUES,
+    raw=TEXTS,
+    evidence=st.lists(EVIDENCE, max_size=2).map(tuple),
+    problem=st.none() | TEXTS,
+    confidence=SHARES,
 )
 EXTRACTIONS = st.builds(
     Extraction,
-    status=st.sampled_from(["found", "not_stated", "not_applicable", "unclear"]),
-    values=st.lists(
-        st.builds(
-            FoundValue, value=st.none() | VALUES, raw=TEXTS, evidence=st.none() | EVIDENCE, problem=st.none() | TEXTS
-        ),
-        max_size=4,
-    ).map(tuple),
+    status=st.sampled_from(get_args(AnswerStatus)),
+    values=st.lists(FOUND, max_size=4).map(tuple),
     confidence=st.floats(0, 1),
-    flags=st.lists(st.sampled_from(["evidence_absent", "low_confidence", "unclear", "invalid"]), unique=True).map(
-        tuple
-    ),
+    signals=st.builds(Signals, said=SHARES, grounding=SHARES, validation=SHARES, tokens=SHARES),
+    flags=st.lists(st.sampled_from(get_args(Flag)), unique=True).map(tuple),
     default=st.none() | VALUES,
+    unread=st.lists(st.builds(Unread, start=OFFSETS, end=OFFSETS, reason=TEXTS), max_size=2).map(tuple),
+    announced=st.none() | st.integers(0, 10**6),
+    detail=st.none() | TEXTS,
 )
 
 _extraction = tables.Extraction.__table__
@@ -56,7 +70,7 @@ def answer_all(connection, job, *answers):
     """Answer the pending cells of a job, in their order; an answer that is text is the reason of a failure."""
     for cell, answer in zip(pending(connection, job), answers, strict=True):
         if isinstance(answer, str):
-            cells.fail(connection, cell.id, answer, "it is so")
+            cells.end(connection, cell.id, "failed", answer, "it is so")
         else:
             factories.answer(connection, cell.id, answer, jobs.get(connection, job).options.model)
 
@@ -77,6 +91,19 @@ def values(connection, project, job=None):
     }
 
 
+def first_work(connection, job):
+    """The work of a job's first pending cell."""
+    (work,) = cells.work(connection, [pending(connection, job)[0].id])
+    return work
+
+
+def save(connection, work, extraction, *, call_ids=(), **more):
+    extractions.save(
+        connection, extraction, cell_id=work.id, question_key=work.question_key, document_id=work.document_id,
+        prompt_id=work.prompt_id, entity_id=work.entity_id, model=MODEL, call_ids=call_ids, **more,
+    )  # fmt: skip
+
+
 def says(value, *flags):
     return factories.extraction(value, *flags)
 
@@ -88,32 +115,49 @@ class TestSave:
         counts = jobs.counts(connection, job)
         assert (counts.extracted, counts.flagged, counts.pending) == (1, 1, 0)
 
-    def test_the_same_call_read_again_replaces_its_extraction(self, connection, grants):
+    def test_the_same_question_read_again_replaces_its_extraction(self, connection, grants):
         job = factories.job(connection, grants)
-        cell = pending(connection, job)[0]
-        work = cells.work(connection, cell.id)
-        call = factories.intend(connection, cell.id)
-        for read in (says("first", "low_confidence"), replace(says("second"), default="d")):
-            extractions.save(
-                connection, read, cell_id=cell.id, call_id=call,
-                document_id=work.document_id, prompt_id=work.prompt_id,
-            )  # fmt: skip
-        assert connection.scalar(select(func.count()).select_from(_extraction)) == 1
-        assert dataset(connection, grants)["a.pdf", "title"].extraction == replace(says("second"), default="d")
+        work = first_work(connection, job)
+        save(connection, work, says("first", "low_confidence"), call_ids=[1])
+        first = connection.execute(select(_extraction)).one()
+        second = factories.job(connection, grants)
+        save(connection, first_work(connection, second), read := replace(says("second"), default="d"), call_ids=[1, 2])
+        again = connection.execute(select(_extraction)).one()
+        assert (again.id, again.call_ids) == (first.id, [1, 2])
+        assert dataset(connection, grants)["a.pdf", "title"].extraction == read
+        assert dataset(connection, grants, job)["a.pdf", "title"].extraction == read
 
-    def test_a_cell_that_failed_meanwhile_stays_failed_but_the_extraction_is_kept(self, connection, grants):
-        job = factories.job(connection, grants)
-        cell = pending(connection, job)[0]
-        work = cells.work(connection, cell.id)
-        call = factories.intend(connection, cell.id)
-        cells.fail(connection, cell.id, "provider_timeout", "it is so")
-        extractions.save(
-            connection, says("late"), cell_id=cell.id, call_id=call,
-            document_id=work.document_id, prompt_id=work.prompt_id,
-        )  # fmt: skip
-        assert jobs.counts(connection, job).failed == 1
+    def test_an_extraction_knows_what_it_rests_on(self, connection, grants):
+        work = first_work(connection, factories.job(connection, grants))
+        save(connection, work, says("x"), call_ids=[7, 5], entity_ids=[3, 1])
+        stored = connection.execute(select(_extraction)).one()
+        assert (stored.call_ids, stored.entity_ids, stored.model) == ([7, 5], [3, 1], MODEL)
+        assert (stored.question_key, stored.entity_id) == (work.question_key, None)
+
+    @pytest.mark.parametrize("checked", [True, False])
+    @pytest.mark.parametrize("status", ["failed", "skipped"])
+    def test_a_cell_that_ended_meanwhile_stays_so_but_the_extraction_is_kept(self, connection, grants, status, checked):
+        job = jobs.create(connection, grants.id, factories.options(), rules="r", flow_run_id=None)
+        planned = factories.planned(connection, grants, factories.options())
+        cells.plan(connection, job, [replace(cell, check_key=None if checked else "row") for cell in planned])
+        work = first_work(connection, job)
+        cells.end(connection, work.id, status, "provider_timeout", "it is so")
+        save(connection, work, says("late"))
+        assert getattr(jobs.counts(connection, job), status) == 1
         assert connection.scalar(select(func.count()).select_from(_extraction)) == 1
-        assert values(connection, grants)["a.pdf", "title"] == ("failed", "provider_timeout")
+        assert values(connection, grants)["a.pdf", "title"] == (status, "provider_timeout")
+
+    def test_an_answered_cell_is_answered_again_until_its_row_is_checked(self, connection, grants):
+        job = jobs.create(connection, grants.id, factories.options(), rules="r", flow_run_id=None)
+        planned = factories.planned(connection, grants, factories.options())
+        cells.plan(connection, job, [replace(cell, check_key="row") for cell in planned])
+        work = first_work(connection, job)
+        save(connection, work, says("first"))
+        save(connection, replace(work, question_key="checked"), says("corrected", "check_failed"))
+        assert jobs.counts(connection, job).flagged == 1
+        cells.check(connection, [work.id])
+        save(connection, replace(work, question_key="late"), says("late"))
+        assert values(connection, grants)["a.pdf", "title"] == ("corrected",)
 
     def test_without_a_default_the_column_is_null_and_false_is_a_default(self, connection, grants):
         job = factories.job(connection, grants)
@@ -184,6 +228,12 @@ class TestDataset:
         cell = dataset(connection, grants)["a.pdf", "title"]
         assert (cell.status, cell.reason, cell.job, cell.prompt_version) == ("failed", "truncated", job, 1)
         assert (cell.extraction, cell.model, cell.answered_at) == (None, None, None)
+
+    def test_a_skipped_cell_has_its_reason(self, connection, grants):
+        job = factories.job(connection, grants)
+        cells.end(connection, pending(connection, job)[0].id, "skipped", "skipped_dependency", "it is so")
+        cell = dataset(connection, grants)["a.pdf", "title"]
+        assert (cell.status, cell.reason, cell.job, cell.extraction) == ("skipped", "skipped_dependency", job, None)
 
     def test_a_failed_document_is_failed_in_every_variable(self, connection, grants):
         factories.failed_document(connection, grants.id, "scan.pdf", "no_text")

@@ -20,7 +20,7 @@ SCHEMA = """
     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND attnum > 0 AND NOT attisdropped
     UNION ALL
     SELECT 'constraint', format('%s.%s', conrelid::regclass, conname), contype::text, pg_get_constraintdef(oid)
-    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n' -- the columns say NOT NULL
     UNION ALL
     SELECT 'index', indexname, tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'
     UNION ALL

@@ -98,7 +98,41 @@ def test_the_whole_way_with_the_baseline(winnow: Any, letters: str, tmp_path: Pa
 
     assert "letters" in winnow("jobs").out
     assert json.loads(winnow("jobs", "--json").out)["jobs"][0]["status"] == "completed"
-    assert "2 cells" in winnow("job", str(json.loads(ran.out)["job"])).out
+    job = str(json.loads(ran.out)["job"])
+    assert "2 cells" in winnow("job", job).out
+    told = json.loads(winnow("job", job, "--costs", "--documents", "--json").out)
+    assert {line["variable"] for line in told["costs"]["variable"]} == {"sender", "sent_on"}
+    assert [(line["document"], line["status"]) for line in told["documents"]] == [("one.txt", "complete")]
+    assert "one.txt" in winnow("job", job, "--costs", "--documents").out
+
+
+def test_a_dry_run_says_what_is_left_to_ask_and_asks_and_stores_nothing(
+    winnow: Any, letters: str, model_server: OpenAIServer
+) -> None:
+    before = everything()
+
+    said = winnow("run", letters, "--model", "openai:gpt-4.1-mini", "--dry-run", "--json")
+
+    assert said.status == 0
+    estimate = json.loads(said.out)
+    assert estimate["calls_low"] == 2 <= estimate["calls_high"]
+    assert 0 < estimate["cost_low"] < estimate["cost_high"]
+    assert everything() == before
+    assert model_server.stats().requests == 0
+    assert winnow("run", letters, "--model", "openai:gpt-4.1-mini", "--variables-per-call", "0").status == 0
+    again = winnow("run", letters, "--model", "openai:gpt-4.1-mini", "--dry-run", "--json")
+    assert json.loads(again.out)["calls_high"] == 0
+    assert model_server.stats().requests == 1
+
+
+def test_a_budget_that_is_reached_ends_with_status_1_and_says_how_to_go_on(
+    winnow: Any, letters: str, model_server: OpenAIServer
+) -> None:
+    said = winnow("run", letters, "--model", "openai:gpt-4.1-mini", "--budget", "0.0001")
+
+    assert said.status == 1
+    assert "larger --budget" in said.err
+    assert model_server.stats().requests == 0
 
 
 @pytest.mark.parametrize(
@@ -112,11 +146,11 @@ def test_the_whole_way_with_the_baseline(winnow: Any, letters: str, tmp_path: Pa
         (["run", "unknown"], "There is no project 'unknown'. Known projects: bare, letters"),
         (["run", "bare"], "Project 'bare' has no variables"),
         (["run", "undocumented"], "it has no documents"),
-        (["run", "protests"], "entities as its unit of observation"),
+        (["run", "protests"], "it has no documents"),
         (["run", "letters", "--variables", "sender,weight"], "no variable 'weight'. It has: sender, sent_on."),
         (["run", "letters", "--model", "gpt-4.1"], "has no provider"),
         (["run", "letters", "--model", "nobody:gpt"], "'nobody:gpt'"),
-        (["run", "letters", "--model", "anthropic:claude"], "Install it with `pip install langchain-anthropic`"),
+        (["run", "letters", "--model", "bedrock:nova"], "Install it with `pip install langchain-aws`"),
         (["run", "letters", "--model", "openai:gpt-4.1-mini"], "set OPENAI_API_KEY"),
         (["job", "77"], "There is no job 77"),
         (["export", "unknown", "-o", "x.csv"], "There is no project 'unknown'"),

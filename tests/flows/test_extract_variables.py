@@ -1,37 +1,16 @@
 """A job from its plan to its report, with a real Prefect server, a real PostgreSQL and a model server over HTTP."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from sqlalchemy import text
 
-from db import extractions, jobs, projects
+from db import jobs
 from db.session import transaction
-from flows.extract_variables import extract_variables
 from tests.factories import variable
-from tests.flows.conftest import MODEL, apply
+from tests.flows.conftest import Make, apply, dataset, rows, run
 from tests.openai_server import OpenAIServer
-from winnow.exceptions import AuthenticationFailedError, QuotaExceededError, StayingError, UnknownModelError
-from winnow.extractions import DatasetCell
-
-Make = Callable[..., str]
-
-
-def run(project: str, **options: Any) -> dict[str, Any]:
-    return extract_variables(project, **{"model": MODEL, "concurrency": 8, **options})
-
-
-def dataset(project: str) -> list[DatasetCell]:
-    with transaction() as connection:
-        return extractions.dataset(connection, projects.get(connection, project).id)
-
-
-def rows(query: str) -> list[Any]:
-    with transaction() as connection:
-        return list(connection.execute(text(query)))
 
 
 def task_runs(flow_run: str) -> list[Any]:
@@ -57,31 +36,8 @@ def test_every_cell_is_asked_once_and_kept_with_its_evidence(project: Make, mode
     assert price.extraction is not None
     (value,) = price.extraction.values
     assert value.value in (1.0, 11.0)  # the server reads the first number
-    assert value.evidence is not None
-    assert value.evidence.mark == "exact"
-    assert (value.evidence.start, value.evidence.quote) == (0, "Contract 1 costs 11 euros.")
-
-
-def test_running_again_buys_nothing(project: Make, model_server: OpenAIServer) -> None:
-    name = project("title", documents=3)
-    first = run(name)
-
-    second = run(name)
-
-    assert second["job"] != first["job"]
-    assert second["cells"]["extracted"] == 3
-    assert model_server.stats().requests == 3
-
-
-def test_a_changed_variable_is_asked_again_alone(project: Make, model_server: OpenAIServer) -> None:
-    name = project("title", "buyer", documents=2)
-    run(name)
-
-    apply("title", variable("buyer", instructions="Who pays?"), name=name)
-    run(name)
-
-    assert model_server.stats().requests == 6
-    assert model_server.stats().variables == {"title": 2, "buyer": 4}
+    (evidence,) = value.evidence
+    assert (evidence.mark, evidence.start, evidence.quote) == ("exact", 0, "Contract 1 costs 11 euros.")
 
 
 def test_a_changed_threshold_reads_the_replies_again_without_a_call(project: Make, model_server: OpenAIServer) -> None:
@@ -129,82 +85,6 @@ def test_a_job_leaves_a_progress_bar_a_table_and_a_page(project: Make, model_ser
     assert '"variable": "title"' in str(artifacts["table"].data)
 
 
-def test_too_many_requests_hold_back_everyone_for_as_long_as_asked(project: Make, model_server: OpenAIServer) -> None:
-    name = project("title", documents=6)
-    model_server.configure(script=["rate_limit"], retry_after="2")
-
-    assert run(name, concurrency=1)["cells"]["extracted"] == 6
-
-    log = model_server.requests()
-    assert [entry["status"] for entry in log] == [429] + [200] * 6
-    assert log[1]["at"] - log[0]["at"] >= 2
-
-
-def test_errors_that_pass_are_asked_again(project: Make, model_server: OpenAIServer) -> None:
-    name = project("title", documents=3)
-    model_server.configure(script=["server_error", "unavailable", "drop", "server_error"])
-
-    figures = run(name)
-
-    assert figures["status"] == "completed"
-    assert model_server.stats().answered == 3
-    assert model_server.stats().requests == 7
-
-
-def test_a_cell_whose_provider_never_answers_fails_with_its_reason(project: Make, model_server: OpenAIServer) -> None:
-    name = project("title", documents=1)
-    model_server.configure(rates={"server_error": 1.0})
-
-    figures = run(name)
-
-    assert figures["status"] == "completed_with_errors"
-    assert figures["failures"] == {"provider_unavailable": 1}
-    assert model_server.stats().requests == 7  # one try and six more
-
-
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        ("malformed", "malformed"),
-        ("wrong_shape", "malformed"),
-        ("truncated", "truncated"),
-        ("refusal", "refused"),
-        ("content_filter", "content_filtered"),
-        ("empty", "empty_reply"),
-        ("context_overflow", "too_long"),
-    ],
-)
-def test_what_is_no_answer_fails_its_cell_alone_and_is_not_tried_again(
-    project: Make, model_server: OpenAIServer, fault: str, reason: str
-) -> None:
-    name = project("title", "buyer", documents=1)
-    model_server.configure(fault_variables={"buyer": fault})
-
-    figures = run(name)
-
-    assert figures["status"] == "completed_with_errors"
-    assert figures["cells"]["extracted"] == 1
-    assert model_server.stats().requests == 2
-    if fault == "wrong_shape":  # the answer for another variable, or of another form
-        assert list(figures["failures"]) in (["malformed"], ["missing_answer"])
-    else:
-        assert figures["failures"] == {reason: 1}
-
-
-def test_a_reply_that_is_no_answer_is_kept_and_the_next_run_asks_that_cell_alone(
-    project: Make, model_server: OpenAIServer
-) -> None:
-    name = project("title", documents=3)
-    model_server.configure(script=["malformed"])
-    assert run(name)["cells"]["failed"] == 1
-
-    figures = run(name)
-
-    assert figures["status"] == "completed"
-    assert model_server.stats().requests == 4
-    assert rows("SELECT count(*) FROM call WHERE status = 'unusable' AND reply IS NOT NULL")[0][0] == 1
-
-
 def test_a_mistake_of_ours_never_costs_a_second_call(
     project: Make, model_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,61 +92,13 @@ def test_a_mistake_of_ours_never_costs_a_second_call(
 
     name = project("title", documents=1)
     with monkeypatch.context() as patch:
-        patch.setattr(extract_cell, "check_answer", lambda *_: 1 / 0)
+        patch.setattr(
+            extract_cell, "answer", lambda interview, chunks, asked, _: [*interview.answers(chunks, asked), 1 / 0]
+        )
         assert run(name)["failures"] == {"internal_error": 1}
 
     assert run(name)["cells"]["extracted"] == 1
     assert model_server.stats().requests == 1
-
-
-def test_evidence_that_is_not_in_the_document_flags_the_cell(project: Make, model_server: OpenAIServer) -> None:
-    name = project("title", documents=1)
-    model_server.configure(fault_variables={"title": "invented"})
-
-    assert run(name)["cells"]["flagged"] == 1
-    (cell,) = dataset(name)
-    assert cell.extraction is not None
-    assert cell.extraction.flags == ("evidence_absent",)
-
-
-@pytest.mark.parametrize(
-    ("settings", "error"),
-    [
-        ({"api_key": "another"}, AuthenticationFailedError),
-        ({"models": ["another"]}, UnknownModelError),
-        ({"rates": {"quota": 1.0}}, QuotaExceededError),
-    ],
-)
-def test_an_error_that_stays_withdraws_a_job_that_has_nothing_yet(
-    project: Make, model_server: OpenAIServer, settings: dict[str, Any], error: type[StayingError]
-) -> None:
-    name = project("title", documents=5)
-    model_server.configure(**settings)
-
-    with pytest.raises(StayingError, match="run again") as raised:
-        run(name, concurrency=2)
-
-    assert model_server.stats().requests <= 2
-    assert rows("SELECT count(*) FROM job")[0][0] == 0
-    assert "canary-key" not in str(raised.value)
-    assert error.__doc__
-
-
-def test_an_error_that_stays_pauses_a_job_and_the_next_run_goes_on_with_it(
-    project: Make, model_server: OpenAIServer
-) -> None:
-    name = project("title", documents=6)
-    model_server.configure(script=["ok", "ok", "quota"])
-    with pytest.raises(StayingError):
-        run(name, concurrency=1)
-    (paused,) = rows("SELECT id, status FROM job")
-    assert paused.status == "paused"
-
-    figures = run(name, concurrency=1)
-
-    assert figures["job"] == paused.id
-    assert figures["cells"]["extracted"] == 6
-    assert model_server.stats().answered == 6
 
 
 def test_a_job_cancelled_in_the_database_stops_asking_and_keeps_what_it_has(
@@ -296,14 +128,14 @@ def test_a_job_cancelled_in_the_database_stops_asking_and_keeps_what_it_has(
 
 
 def test_a_model_that_takes_no_temperature_is_asked_without(project: Make, model_server: OpenAIServer) -> None:
-    from tasks import models
+    from tasks import capabilities
 
     name = project("title", documents=3)
     model_server.configure(refuse_temperature=True)
     try:
         assert run(name, concurrency=1)["cells"]["extracted"] == 3
     finally:
-        models._refusing_temperature.clear()
+        capabilities.forget()
 
     assert model_server.stats().requests == 4
 

@@ -79,6 +79,7 @@ def stack(home: Path, model_server: OpenAIServer) -> Iterator[Stack]:
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in [*psutil.Process(started.process.pid).children(recursive=True), started.process]:
             process.kill()
+    started.process.wait()
 
 
 @pytest.mark.timeout(420)
@@ -91,23 +92,24 @@ def test_deployments_run_on_it_cancelling_stops_the_asking_and_ctrl_c_stops_ever
     paths = f"paths={json.dumps([str(folder)])}"
     ingest = ("--param", "project=letters", "--param", paths, "--watch")
     stack("prefect", "deployment", "run", "ingest-documents/ingest-documents", *ingest)
-    model_server.configure(latency=1.0)
+    model_server.configure(latency=4.0)  # so that commands can be given while it runs, on a slow machine too
 
     extract = ("deployment", "run", "extract-variables/extract-variables", "--param", "project=letters")
     stack("prefect", *extract)
-    _wait_for(lambda: model_server.stats().requests >= 2 * SLOTS)
-    cancelled_at = time.time()
+    _wait_for(lambda: model_server.stats().requests >= SLOTS)
     (flow_run,) = [row for row in json.loads(stack("prefect", "flow-run", "ls", "-o", "json")) if _runs(row)]
     stack("prefect", "flow-run", "cancel", flow_run["id"])
+    cancelled_at = time.time()
     _wait_for(lambda: stack.job()["status"] == "cancelled")
     time.sleep(5)
 
     stats = model_server.stats()
     assert stats.last_request_wall is not None
-    assert stats.last_request_wall - cancelled_at < 5 + 2  # two for the command itself to start
+    assert stats.last_request_wall - cancelled_at < 5
     assert stats.requests < CELLS
-    assert stack.job()["cells"]["extracted"] == stats.requests  # what was in flight was kept too
+    _wait_for(lambda: stack.job()["cells"]["extracted"] == stats.requests)  # what was in flight was kept too
 
+    model_server.configure(latency=0.1)
     stack("prefect", *extract, "--watch")
     assert stack.job()["status"] == "completed"
     assert (model_server.stats().requests, model_server.stats().duplicates) == (CELLS, 0)

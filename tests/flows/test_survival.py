@@ -15,12 +15,12 @@ from prefect.settings import get_current_settings
 
 from db import jobs
 from db.session import transaction
+from db.workers import LEASE_SECONDS
 from tasks.plan_job import plan_job
 from tests.factories import options
-from tests.flows.conftest import MODEL
+from tests.flows.conftest import MODEL, Make
 from tests.openai_server import OpenAIServer
 
-Make = Callable[..., str]
 SLOTS = 4
 CELLS = 40
 
@@ -71,17 +71,22 @@ def test_a_job_killed_half_way_goes_on_and_repeats_at_most_what_was_in_flight(
     project: Make, model_server: OpenAIServer, winnow_run: Any
 ) -> None:
     name = project("title", "buyer", documents=CELLS // 2)
-    model_server.configure(latency=0.2)
+    model_server.configure(latency=0.5)
     killed = winnow_run(name)
     wait_for(model_server, CELLS // 2)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
+    before = model_server.stats().requests
 
     figures = finished(winnow_run(name))
 
     assert figures["status"] == "completed"
     assert figures["cells"]["extracted"] == CELLS
     assert model_server.stats().requests <= CELLS + SLOTS
+    after = model_server.requests()[before:]
+    repeated = [line["at"] - after[0]["at"] for line in after if line["attempt"] > 1]
+    assert repeated
+    assert max(repeated) < LEASE_SECONDS / 3  # taken over at once: nobody waits for the dead run's lease to end
     with transaction() as connection:
         assert [job.status for job in jobs.newest(connection)] == ["completed"]  # the same job, gone on with
 

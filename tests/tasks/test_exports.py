@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from openpyxl.utils.escape import unescape
 
-from tasks import workbook
+from tasks import workbook, workbook_sheets
 from tasks.export_files import ExportOptions, write_csv, write_dataset
-from tasks.gold_tables import read_gold
+from tasks.gold_tables import read_gold, read_gold_entities
 from tasks.workbook import write_workbook
 from tests.winnow.test_frames import (
     BOOLEAN,
@@ -18,9 +18,12 @@ from tests.winnow.test_frames import (
     NUMBER,
     PEOPLE,
     TEXT,
+    TWO_PROTESTS,
+    account,
     cell,
     codebook,
     no_answer,
+    protests,
 )
 from winnow.exceptions import DefinitionError, WinnowError
 
@@ -36,8 +39,10 @@ HARMLESS = [
 LONG = "".join(f"{number:06d} " for number in range(10_000))  # 70,000 characters, each piece different
 
 
-def save(path, cells, book, extras=(), run=(), versions=None):
-    write_workbook(path, cells=cells, codebook=book, prompt_versions=versions or {}, run=run, extras=extras)
+def save(path, cells, book, extras=(), run=(), versions=None, accounts=()):
+    write_workbook(
+        path, cells=cells, codebook=book, prompt_versions=versions or {}, run=run, extras=extras, accounts=accounts
+    )
     return openpyxl.load_workbook(path)
 
 
@@ -100,7 +105,7 @@ class TestCsv:
 
 
 class TestDispatch:
-    @pytest.mark.parametrize(("shape", "columns"), [("wide", 2), ("long", 20), ("summary", 10)])
+    @pytest.mark.parametrize(("shape", "columns"), [("wide", 2), ("long", 24), ("summary", 13)])
     def test_csv_in_three_shapes(self, tmp_path, shape, columns):
         options = ExportOptions(shape=shape)
         write_dataset(tmp_path / "t.csv", options, cells=[cell("d", "title", "A")], codebook=codebook(TEXT))
@@ -173,6 +178,7 @@ class TestDataSheet:
             cell("flagged", "title", "A", flags=("low_confidence", "evidence_absent")),
             cell("unclear", "title", status="unclear", flags=("unclear",)),
             no_answer("failed", "title"),
+            no_answer("skipped", "title", "skipped", "skipped_dependency"),
             cell("not stated", "title", status="not_stated"),
             cell("fine", "title", "A"),
             cell("other", "amount", 1.0),
@@ -184,12 +190,16 @@ class TestDataSheet:
             "flagged": ("A", "FFF8CBAD"),
             "unclear": (None, "FFF8CBAD"),
             "failed": (None, "FFD9D9D9"),
+            "skipped": (None, "FFE4DFEC"),
             "not stated": (None, "00000000"),
             "fine": ("A", "00000000"),
             "other": (None, "00000000"),
         }
-        legend = [(c.value, c.fill.start_color.rgb) for c in book["codebook"]["A"][-3:]]
-        assert legend == [("low confidence", "FFFFF2CC"), ("flagged", "FFF8CBAD"), ("failed", "FFD9D9D9")]
+        legend = [(c.value, c.fill.start_color.rgb) for c in book["codebook"]["A"][-5:]]
+        assert legend == [
+            ("low confidence", "FFFFF2CC"), ("flagged", "FFF8CBAD"), ("failed", "FFD9D9D9"), ("skipped", "FFE4DFEC"),
+            ("incomplete", "FFDDEBF7"),
+        ]  # fmt: skip
 
     def test_wrapped_text_makes_no_tall_rows(self, path):
         sheet = save(path, [cell("d", "title", "word " * 400), cell("e", "title", "w")], codebook(TEXT))["data"]
@@ -213,6 +223,56 @@ class TestDataSheet:
     def test_no_documents_and_no_variables(self, path):
         book = save(path, [], codebook())
         assert [[c.value for c in row] for row in book["data"].iter_rows()] == [["document"]]
+
+
+class TestEntities:
+    def test_a_row_per_entity_with_the_completeness_of_its_document(self, path):
+        sheet = save(path, TWO_PROTESTS, protests(NUMBER))["data"]
+        assert [[c.value for c in row] for row in sheet.iter_rows()] == [
+            ["document", "entity_id", "protest", "completeness", "place", "amount"],
+            ["a", "id of Ulm", "Ulm", "truncated", "Ulm", 5],
+            ["a", "id of Bonn", "Bonn", "truncated", "Bonn", None],
+        ]
+        fills = [sheet[place].fill.start_color.rgb for place in ("C2", "D2", "E3", "F3")]
+        assert fills == ["00000000", "FFDDEBF7", "00000000", "FFE4DFEC"]
+
+    def test_documents_are_accounted_for_also_those_without_a_row(self, path):
+        accounts = [
+            account("a", "truncated", announced=3, listed=2, rows=2, unread=4100, reason="a part was cut short"),
+            account("b", reason="no protest found"),
+            account("c", "failed", listed=None, reason="no_text"),
+        ]
+        cells = [*TWO_PROTESTS, no_answer("c", "place")]
+        book = save(path, cells, protests(NUMBER), accounts=accounts)
+        assert book.sheetnames == ["data", "documents", "codebook", "run"]
+        sheet = book["documents"]
+        assert [[c.value for c in row] for row in sheet.iter_rows()] == [
+            ["document", "completeness", "rows", "announced", "listed", "found", "not stated", "not applicable",
+             "unclear", "flagged", "failed", "skipped", "not asked", "unread characters", "why"],
+            ["a", "truncated", 2, 3, 2, 3, 0, 0, 0, 0, 0, 1, 0, 4100, "a part was cut short"],
+            ["b", "complete", 0, None, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "no protest found"],
+            ["c", "failed", 0, None, None, 0, 0, 0, 0, 0, 0, 0, 0, 0, "no_text"],
+        ]  # fmt: skip
+        fills = [sheet[place].fill.start_color.rgb for place in ("B2", "B3", "B4")]
+        assert fills == ["FFDDEBF7", "00000000", "FFD9D9D9"]
+
+    def test_documents_as_rows_have_no_columns_about_entities(self, path):
+        cells = [cell("a", "title", "T", flags=("unclear",)), cell("a", "amount", status="not_stated")]
+        book = save(path, cells, codebook(TEXT, NUMBER), accounts=[account("a", listed=None, rows=1)])
+        named = dict(zip(*([c.value for c in row] for row in book["documents"].iter_rows()), strict=True))
+        assert "announced" not in named
+        assert "listed" not in named
+        assert {name: number for name, number in named.items() if number not in (0, None)} == {
+            "document": "a", "completeness": "complete", "rows": 1, "found": 1, "not stated": 1, "flagged": 1,
+        }  # fmt: skip
+
+    def test_long_csv_lists_documents_without_a_cell(self, tmp_path):
+        write_dataset(
+            tmp_path / "t.csv", ExportOptions(shape="long"), cells=TWO_PROTESTS, codebook=protests(NUMBER),
+            accounts=[account("z", reason="no protest found")],
+        )  # fmt: skip
+        last = pl.read_csv(tmp_path / "t.csv").row(-1, named=True)
+        assert (last["document"], last["variable"], last["reason"]) == ("z", None, "no protest found")
 
 
 class TestLongTexts:
@@ -250,7 +310,7 @@ class TestLongTexts:
         assert kept == {("d", "title"), ("d", "title_evidence"), ("codebook", "field")}
 
     def test_a_code_that_says_loss_stops_the_export(self, path, monkeypatch):
-        monkeypatch.setattr(workbook, "MAX_TEXT", 10**6)
+        monkeypatch.setattr(workbook_sheets, "MAX_TEXT", 10**6)
         with pytest.raises(WinnowError, match="would lose a cell"):
             save(path, [cell("d", "title", "x" * 40_000)], codebook(TEXT))
         assert list(path.parent.iterdir()) == []
@@ -270,11 +330,12 @@ class TestOtherSheets:
         rows = [[c.value for c in row] for row in book["codebook"].iter_rows(max_row=3)]
         assert rows == [
             ["name", "label", "type", "unit", "instructions", "categories", "validation", "prompt version", "N",
-             "found", "not stated", "flagged", "failed", "missing", "mean confidence"],
+             "found", "not stated", "not applicable", "unclear", "flagged", "failed", "skipped", "missing",
+             "mean confidence"],
             ["field", "Field of law", "category", "u", "=Choose", "law (Law): All law\nart", None, 3, 2,
-             1, 0, 0, 1, 0.5, 0.5],
+             1, 0, 0, 0, 0, 1, 0, 0.5, 0.5],
             ["amount", None, "number", None, "Find it.", None, "at least 0\nat most 2.5", None, 0,
-             0, 0, 0, 0, None, None],
+             0, 0, 0, 0, 0, 0, 0, None, None],
         ]  # fmt: skip
 
     def test_run(self, path):
@@ -332,6 +393,40 @@ class TestGoldTables:
         (tmp_path / "gold.csv").write_bytes(content)
         with pytest.raises(DefinitionError, match=message):
             read_gold(tmp_path / "gold.csv")
+
+    def test_a_column_names_the_entity(self, tmp_path):
+        lines = [
+            "entity,document,variable,value",
+            "Ulm,a,amount,5",
+            "Bonn,a,amount,",
+            ",a,language,de",
+            "Ulm,a,place,Ulm",
+        ]
+        (tmp_path / "gold.csv").write_text("\n".join(lines))
+        assert read_gold(tmp_path / "gold.csv") == {
+            ("a", "amount", "Ulm"): ("5",),
+            ("a", "amount", "Bonn"): (),
+            ("a", "language"): ("de",),
+            ("a", "place", "Ulm"): ("Ulm",),
+        }
+        assert read_gold_entities(tmp_path / "gold.csv") == {("a", "Ulm"), ("a", "Bonn")}
+
+    def test_an_entity_stands_once_with_a_variable(self, tmp_path):
+        (tmp_path / "gold.csv").write_text("document,entity,variable,value\na,Ulm,v,1\na,Bonn,v,1\na,ULM,v,2\n")
+        with pytest.raises(DefinitionError, match="line 4: a, v, ULM stands in line 2 already"):
+            read_gold(tmp_path / "gold.csv")
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("document,name\na,Ulm\n", "needs the columns document, entity, once each; look at entity"),
+            ("document,entity\n ,Ulm\n", "line 2: the document is missing"),
+        ],
+    )
+    def test_bad_lists_of_entities_say_where(self, tmp_path, content, message):
+        (tmp_path / "gold.csv").write_text(content)
+        with pytest.raises(DefinitionError, match=message):
+            read_gold_entities(tmp_path / "gold.csv")
 
     def test_no_file(self, tmp_path):
         with pytest.raises(DefinitionError, match=r"Cannot read .*No such file"):

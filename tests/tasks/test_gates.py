@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 
-from tasks.gates import Gate, gate_of, opened
+from tasks.gates import Gate
+from tasks.job_context import context_of, opened
+from tasks.plan_job import plan_job
+from tests.factories import options
+from tests.tasks import jobs_here
 from winnow.exceptions import JobStoppedError
+from winnow.jobs import Job
 
 SOON = 5.0  # seconds within which anything that can happen has happened
 
@@ -186,29 +191,34 @@ def test_nobody_is_forgotten_among_many_pauses() -> None:
     assert crowd.most <= 3
 
 
-def test_a_job_has_its_gate_while_it_runs_and_nobody_enters_afterwards() -> None:
-    with opened(7, 2) as gate:
-        assert gate_of(7) is gate
-        assert not gate.closed
-    with pytest.raises(JobStoppedError, match="the run has ended"), gate_of(7).slot():
+@pytest.fixture
+def job(database: str, monkeypatch: pytest.MonkeyPatch) -> Job:
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-0123456789")
+    jobs_here.project("title", texts={"a.txt": "A text."})
+    return plan_job("Grants", options())
+
+
+def test_a_job_has_its_gate_while_it_runs_and_nobody_enters_afterwards(job: Job) -> None:
+    with opened(job, 2) as context:
+        assert context_of(job.id) is context
+        assert Crowd(context.gate, 8, until_in(2)).join() == ["through"] * 8
+    with pytest.raises(JobStoppedError, match="the run has ended"), context_of(job.id).gate.slot():
         pytest.fail("nobody may enter")
 
 
-def test_a_run_that_breaks_off_closes_its_gate() -> None:
+def test_a_run_that_breaks_off_closes_its_gate(job: Job) -> None:
     def run() -> None:
-        with opened(7, 2):
+        with opened(job, 2):
             raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
         run()
-    assert gate_of(7).closed
+    assert context_of(job.id).gate.closed
 
 
-def test_the_next_run_of_a_job_has_an_open_gate_and_other_jobs_have_their_own() -> None:
-    with opened(7, 1):
+def test_the_next_run_of_a_job_has_an_open_gate(job: Job) -> None:
+    with opened(job, 1):
         pass
-    with opened(7, 1) as again, opened(8, 1) as other:
-        other.close("paused")
-        assert gate_of(7) is again
-        assert not again.closed
-        assert Crowd(again, 1).join() == ["through"]
+    with opened(job, 1) as again:
+        assert context_of(job.id).gate is again.gate
+        assert Crowd(again.gate, 1).join() == ["through"]

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import pytest
 
-from tasks import models
+from tasks import capabilities, chat_models, models
 from tasks.models import BASELINE, TEMPERATURES, ask, check_model, chosen_model, parameters
 from tests.conftest import forget
 from tests.openai_replies import FAULTS
@@ -23,7 +23,6 @@ from winnow import baseline
 from winnow.answers import ENVELOPE_SCHEMA, answer_for
 from winnow.calls import Reply, Usage
 from winnow.codebook import Variable, VariableType
-from winnow.documents import text_hash
 from winnow.exceptions import (
     AuthenticationFailedError,
     ModelSetupError,
@@ -36,7 +35,7 @@ from winnow.exceptions import (
     RejectedCallError,
     UnknownModelError,
 )
-from winnow.prompts import RULES, Prompt, build_prompt, variable_prompt
+from winnow.prompts import RULES, Prompt, Question, build_prompt, variable_prompt
 from winnow.replies import interpret
 
 MODEL = "openai:tested"
@@ -48,17 +47,17 @@ WARM = {"temperature": 0.15}
 def prompt(document: str = DOCUMENT, name: str = "harbour_fee", kind: VariableType = "number") -> Prompt:
     categories = [{"value": "high"}] if kind == "category" else []
     variable = Variable(name=name, type=kind, instructions="What a berth costs.", categories=categories)
-    return build_prompt(RULES, document, text_hash(document), [variable_prompt(variable)])
+    return build_prompt(RULES, document, Question(variables=(variable_prompt(variable),)))
 
 
 @pytest.fixture(autouse=True)
 def _clean() -> Iterator[None]:
     """Models are set up once per process, from the environment: here, anew for each test."""
     forget()
-    models._refusing_temperature.clear()
+    capabilities.forget()
     yield
     forget()
-    models._refusing_temperature.clear()
+    capabilities.forget()
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +156,18 @@ def test_tokens_that_the_provider_does_not_count_are_unknown(server: OpenAIServe
 
 # What goes wrong: every fault that the server knows stands in one of these tables.
 
-WHOLE = {"no_usage", "invented"}  # a false quote is found out when it is looked for in the document
+# A false quote is found out when it is looked for in the document; what is wrong with one answer, when it is read.
+WHOLE = {"no_usage", "invented", "missing_variable", "fenced", "prose", "tool_call_reply"}
 UNUSABLE = {
     "truncated": "truncated",
+    "reasoning_exhausted": "truncated",
+    "length_json": "truncated",
+    "extra_key": "malformed",
+    "null_values": "malformed",
+    "scalar_for_list": "malformed",
+    "nan_confidence": "malformed",
+    "huge_number": "malformed",
+    "duplicate_keys": "malformed",
     "content_filter": "content_filtered",
     "refusal": "refused",
     "empty": "empty_reply",
@@ -174,6 +182,9 @@ FAILING: dict[str, tuple[type[ProviderError], str]] = {
     "unavailable": (ProviderDownError, "provider_unavailable"),
     "unauthorized": (AuthenticationFailedError, "authentication"),
     "context_overflow": (RejectedCallError, "too_long"),
+    "context_overflow_words": (RejectedCallError, "too_long"),
+    "content_filter_400": (RejectedCallError, "content_filtered"),
+    "error_in_200": (ProviderDownError, "provider_unavailable"),
     "drop": (ProviderDownError, "provider_unavailable"),
     "hang": (ProviderTimeoutError, "provider_timeout"),
 }
@@ -283,9 +294,8 @@ STRANGE: dict[str, tuple[Any, str | None]] = {
     "a list": ([1, 2], "malformed"),
     "a string": ('"x"', "malformed"),
     "null": ("null", "malformed"),
-    "JSON cut short": ('{"id": "1", "choices": [{"mess', "malformed"),
+    "JSON cut short": ('{"id": "1", "choices": [{"mess', "truncated"),
     "an envelope without its completion": (CONTENT, "empty_reply"),
-    "an error": ({"error": {"message": "no"}}, "empty_reply"),
     "null for choices": ({"id": "1", "choices": None}, "empty_reply"),
     "choices that are none": ({"id": "1", "choices": ["x"]}, "empty_reply"),
     "no message": ({"id": "1", "choices": [{"index": 0, "message": None}]}, "empty_reply"),
@@ -354,6 +364,32 @@ def test_no_trace_of_an_error_shows_the_key_and_few_the_providers_words(plain: P
     assert KEY not in shown
     assert "Quill" not in shown or status in (401, 402, 403, 404)  # about the account or the model, not the request
     assert len(plain.received) == 1
+
+
+IN_PLACE_OF_ANSWERS: dict[str, tuple[Any, type[ProviderError]]] = {
+    "an error": ({"error": {"message": "no"}}, ProviderDownError),
+    "an error with a status": ({"error": {"message": "no", "code": 429}, "choices": None}, RateLimitedError),
+    "an error with a code": ({"error": {"message": "no", "code": "insufficient_quota"}}, QuotaExceededError),
+    "a broken reply": (
+        {"choices": [{"index": 0, "message": {"content": ""}, "finish_reason": "error"}]},
+        ProviderDownError,
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "kind"), IN_PLACE_OF_ANSWERS.values(), ids=IN_PLACE_OF_ANSWERS)
+def test_an_error_with_status_200_is_no_empty_reply(plain: Plain, body: Any, kind: type[ProviderError]) -> None:
+    plain.body = json.dumps(body).encode()
+
+    with pytest.raises(kind):
+        ask(MODEL, WARM, prompt())
+
+
+def test_a_mistake_of_our_own_is_raised_as_it_is(server: OpenAIServer) -> None:
+    broken = Prompt(system="", document=None, question="")  # type: ignore[arg-type]
+
+    with pytest.raises(TypeError):
+        ask(MODEL, WARM, broken)
 
 
 def test_a_reply_that_drips_in_keeps_no_one_longer_than_the_timeout(
@@ -482,8 +518,7 @@ WRONG = {
     "nothing": ("", ["provider:name"]),
     "unknown provider": ("opnai:gpt-4.1", ["'opnai:gpt-4.1'", "not known", "known are", " openai,"]),
     "another spelling": ("OpenAI:gpt-4.1", ["not known", " openai,"]),
-    "no package": ("anthropic:claude", ["not installed", "`pip install langchain-anthropic`"]),
-    "no package of another name": ("bedrock:nova", ["`pip install langchain-aws`"]),
+    "no package": ("bedrock:nova", ["not installed", "`pip install langchain-aws`"]),
     "no key": ("openai:gpt-4.1", ["OPENAI_API_KEY", ".env", "`--model baseline`"]),
     "no key of another provider": ("azure_openai:gpt-4.1", ["AZURE_OPENAI_API_KEY"]),
 }
@@ -501,8 +536,8 @@ def test_a_model_that_cannot_be_set_up_says_what_to_do(model: str, words: list[s
 def test_the_key_is_called_what_the_providers_package_calls_it() -> None:
     said = ValueError("API key required. Provide api_key or set GOOGLE_API_KEY/GEMINI_API_KEY.")
 
-    assert "set GOOGLE_API_KEY in" in models._setup_message("google_genai:gemini", said)
-    assert "set MISTRALAI_API_KEY in" in models._setup_message("mistralai:large", ValueError("no api_key"))
+    assert "set GOOGLE_API_KEY in" in chat_models.setup_message("google_genai:gemini", said)
+    assert "set MISTRALAI_API_KEY in" in chat_models.setup_message("mistralai:large", ValueError("no api_key"))
 
 
 def test_a_key_that_is_set_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Parsing: real files, made here, and what becomes of each."""
 
 import io
+import re
 import socket
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from tasks import parsers
 from tasks.parsers import parse_document, pdf
 from tasks.parsers.decoding import decode_text
 from tasks.parsers.media_types import DOCX, EMAIL, HTML, MARKDOWN, PDF, TEXT, detect_media_type
-from winnow.documents import ParsedDocument
+from winnow.documents import Box, ParsedDocument
 from winnow.exceptions import DocumentError
 
 PROSE = "This agreement binds both parties. It takes effect on 1 May 2024, and ends five years later."
@@ -386,6 +387,66 @@ def test_pdf_boxes_are_on_the_page_as_it_is_seen(rotation: int, x: float, y: flo
     assert max(box.x1 - box.x0, box.y1 - box.y0) < 10
 
 
+def words_of(document: ParsedDocument) -> list[tuple[str, Box]]:
+    """Every word that has a box, with it."""
+    return [
+        (document.text[block.start + start : block.start + end], Box(x0=x0, y0=y0, x1=x1, y1=y1))
+        for block in document.blocks
+        for start, end, x0, y0, x1, y1 in block.words
+    ]
+
+
+def test_pdf_words_have_their_boxes() -> None:
+    drawn = FPDF(unit="pt", format="A4")
+    drawn.set_font("Helvetica", size=12)
+    drawn.add_page()
+    left = {}
+    for y, line in [(100, "The sum of 500 EUR"), (114, "is due on 1 May 2024."), (300, "Office")]:
+        drawn.text(72, y, line)
+        for match in re.finditer(r"\S+", line):
+            left[match[0]] = (72 + drawn.get_string_width(line[: match.start()]), y, drawn.get_string_width(match[0]))
+    words = words_of(parse_document(bytes(drawn.output()), "a.pdf"))
+
+    assert [word for word, _ in words] == list(left)
+    for word, box in words:
+        x, baseline, width = left[word]
+        assert (box.x0, box.x1) == pytest.approx((x, x + width), abs=1)
+        assert baseline - 13 < box.y0 < baseline - 8
+        assert baseline <= box.y1 < baseline + 4
+
+
+@pytest.mark.parametrize(
+    ("rotation", "alpha", "beta"),  # where the words' baselines begin, on the cropped page as it is seen
+    [(0, (30, 70), (65, 70)), (90, (480, 30), (480, 65)), (180, (330, 480), (295, 480)), (270, (70, 330), (70, 295))],
+)
+def test_pdf_words_are_on_the_page_as_it_is_seen(
+    rotation: int, alpha: tuple[float, float], beta: tuple[float, float]
+) -> None:
+    page = f"/MediaBox[0 0 400 600]/CropBox[20 30 380 580]/Rotate {rotation}"
+    words = words_of(parse_document(bare_pdf(page, "BT /F 12 Tf 50 510 Td (Alpha Beta) Tj ET"), "a.pdf"))
+
+    assert [word for word, _ in words] == ["Alpha", "Beta"]
+    for (x, y), (_, box) in zip((alpha, beta), words, strict=True):
+        assert box.x0 - 2 <= x <= box.x1 + 2
+        assert box.y0 - 2 <= y <= box.y1 + 2
+        assert 20 < max(box.x1 - box.x0, box.y1 - box.y0) < 35
+        assert 10 < min(box.x1 - box.x0, box.y1 - box.y0) < 16
+
+
+def test_pdf_words_off_the_page_have_no_box() -> None:
+    document = parse_document(make_pdf([(72, 100, "Seen"), (-300, 400, "Unseen")]), "a.pdf")
+
+    assert [word for word, _ in words_of(document)] == ["Seen"]
+
+
+def test_pdf_words_with_a_hyphen_or_spaces_before_them_are_themselves() -> None:
+    data = make_pdf([(72, 100, "  The parties agree on a non-"), (72, 114, "exclusive licence.")])
+    document = parse_document(data, "a.pdf")
+
+    assert [word for word, _ in words_of(document)] == document.text.split()
+    assert document.text.split()[-3:] == ["non-", "exclusive", "licence."]
+
+
 def test_pdf_paragraphs_titles_and_lists() -> None:
     page = FPDF(unit="pt", format="A4")
     page.add_page()
@@ -434,6 +495,8 @@ def test_pdf_characters_beyond_the_basic_plane_do_not_shift_boxes() -> None:
     box = document.blocks[1].box
     assert box is not None
     assert 290 < box.y0 < box.y1 < 304
+    assert [word for word, _ in words_of(document)] == ["𝔸", "is", "a", "letter.", "Below"]
+    assert [round(box.x0) for _, box in words_of(document)][::4] == [50, 50]
 
 
 def test_pdf_forms_give_what_was_filled_in() -> None:

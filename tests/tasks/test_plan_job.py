@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from db import calls, cells, documents, jobs, projects, tables
+from db import calls, cells, documents, entities, extractions, jobs, projects, tables
 from db.session import transaction
 from tasks.models import TEMPERATURES
 from tasks.plan_job import check_request, plan_job
 from tests import factories
 from tests.factories import MODEL, options, variable
+from tests.tasks.jobs_here import PROTEST_VARIABLES, PROTESTS
+from winnow.entities import FoundEntity
 from winnow.exceptions import BusyError, DefinitionError, ModelSetupError, NothingToDoError, UnknownProjectError
+from winnow.extractions import Evidence, Place
 from winnow.jobs import Counts, Job, JobOptions
 from winnow.prompts import RULES
 
@@ -83,14 +86,15 @@ def rows(query: str) -> list[Any]:
         return list(connection.execute(text(query)))
 
 
-def planned(job: Job) -> dict[tuple[str, str], tuple[str, str]]:
-    """A job's cells: their keys by document and variable."""
+def planned(job: Job) -> dict[tuple[str, str], str]:
+    """A job's cells: their keys by document and variable, and by entity where it has some."""
     found = rows(f"""
-        SELECT document.name AS document, variable.name AS variable, cell.request_key, cell.call_key FROM cell
+        SELECT document.name AS document, variable.name AS variable, entity.name AS entity, cell.question_key FROM cell
         JOIN document ON document.id = cell.document_id JOIN prompt ON prompt.id = cell.prompt_id
-        JOIN variable ON variable.id = prompt.variable_id WHERE cell.job_id = {job.id} ORDER BY cell.id
+        JOIN variable ON variable.id = prompt.variable_id LEFT JOIN entity ON entity.id = cell.entity_id
+        WHERE cell.job_id = {job.id} ORDER BY cell.id
     """)
-    return {(row.document, row.variable): (row.request_key, row.call_key) for row in found}
+    return {(row.entity or row.document, row.variable): row.question_key for row in found}
 
 
 def pending(job: Job) -> list[tuple[str, str]]:
@@ -154,11 +158,10 @@ def test_every_document_and_variable_has_a_key_of_its_own(database: str) -> None
     keys = planned(plan_job("Grants", options())).values()
 
     assert len(set(keys)) == 4 * len(TYPED)
-    assert all(request == call for request, call in keys)
 
 
 def test_the_key_changes_with_the_model_and_the_temperature(grants: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def keys(model: str = MODEL) -> dict[tuple[str, str], tuple[str, str]]:
+    def keys(model: str = MODEL) -> dict[tuple[str, str], str]:
         return planned(plan_job("Grants", options(model=model)))
 
     before = keys()
@@ -234,7 +237,7 @@ def test_a_new_variable_is_asked_alone_and_a_removed_one_not_at_all(grants: int)
     assert {name for _, name in pending(again)} == {"grantee"}
 
 
-def test_a_rule_that_no_model_sees_is_applied_to_the_replies_that_are_stored(grants: int) -> None:
+def test_a_rule_that_no_model_sees_is_applied_anew(grants: int) -> None:
     first = plan_job("Grants", options())
     answer(first)
     finish(first)
@@ -243,12 +246,7 @@ def test_a_rule_that_no_model_sees_is_applied_to_the_replies_that_are_stored(gra
     again = plan_job("Grants", options())
     assert planned(again) == planned(first)
     assert again.counts == Counts(extracted=3, pending=3)
-    with transaction() as connection:
-        intents = [
-            calls.intend(connection, cell.id, model=MODEL, parameters="{}")
-            for cell in factories.pending(connection, again.id)
-        ]
-    assert all(intent is not None and intent.reply is not None for intent in intents)  # nothing is bought
+    assert {name for _, name in pending(again)} == {"amount"}
 
 
 def test_what_the_codebook_says_about_the_corpus_is_part_of_every_question(grants: int) -> None:
@@ -262,43 +260,126 @@ def test_what_the_codebook_says_about_the_corpus_is_part_of_every_question(grant
     assert set(planned(again).values()).isdisjoint(planned(first).values())
 
 
-# Replies that could not be read
+# Cells without an answer
 
 
-def test_a_request_whose_reply_could_not_be_read_gets_a_fresh_key_each_time(grants: int) -> None:
-    seen: set[str] = set()
-    for _ in range(3):
-        job = plan_job("Grants", options())
-        keys = planned(job)
-        request, call = keys["0.pdf", "title"]
-        assert call not in seen
-        seen.add(call)
-        with transaction() as connection:
-            first, *others = factories.pending(connection, job.id)
-            assert (first.document, first.variable) == ("0.pdf", "title")
-            factories.make_unusable(connection, first.id)
-            for cell in others:
-                factories.answer(connection, cell.id)
-        assert finish(job).status == "completed_with_errors"
-    job = plan_job("Grants", options())
+def test_a_cell_whose_reply_could_not_be_read_is_asked_again_by_the_next_job(grants: int) -> None:
+    first = plan_job("Grants", options())
+    with transaction() as connection:
+        spoiled, *others = factories.pending(connection, first.id)
+        factories.make_unusable(connection, spoiled.id)
+        for cell in others:
+            factories.answer(connection, cell.id)
+    assert finish(first).status == "completed_with_errors"
 
-    assert planned(job)["0.pdf", "title"][0] == request
-    assert request in seen
-    assert job.counts == Counts(pending=1, extracted=5)
-    assert {key for key, (request, call) in planned(job).items() if request != call} == {("0.pdf", "title")}
+    again = plan_job("Grants", options())
+    assert planned(again) == planned(first)
+    assert again.counts == Counts(pending=1, extracted=5)
+    assert pending(again) == [(spoiled.document, spoiled.variable)]
 
 
-def test_a_call_that_brought_no_reply_keeps_its_key(grants: int) -> None:
+def test_cells_that_failed_without_a_reply_are_asked_again_by_the_next_job(grants: int) -> None:
     first = plan_job("Grants", options())
     with transaction() as connection:
         for cell in factories.pending(connection, first.id):
             calls.keep_failure(connection, factories.intend(connection, cell.id), "provider_unavailable")
-            cells.fail(connection, cell.id, "provider_unavailable", "the provider answered 500")
+            cells.end(connection, cell.id, "failed", "provider_unavailable", "the provider answered 500")
     finish(first)
 
     again = plan_job("Grants", options())
     assert planned(again) == planned(first)
     assert again.counts == Counts(pending=6)
+
+
+# Layers, checks and entities
+
+DEPENDENT = [
+    variable("cap", type="boolean"),
+    variable("sum", type="number", depends_on=[{"variable": "cap", "condition": "equals", "value": True}]),
+    variable("currency", depends_on=[{"variable": "sum"}]),
+    variable("day", type="date"),
+]
+
+
+def layered(job: Job) -> list[Any]:
+    return rows(f"""
+        SELECT variable.name, cell.layer, cell.checked FROM cell JOIN prompt ON prompt.id = cell.prompt_id
+        JOIN variable ON variable.id = prompt.variable_id WHERE cell.job_id = {job.id} ORDER BY cell.id
+    """)
+
+
+def test_variables_stand_in_the_layer_below_those_they_depend_on(database: str) -> None:
+    project(*DEPENDENT, documents=1)
+    layers = {name: layer for name, layer, _ in layered(plan_job("Grants", options()))}
+
+    assert layers == {"cap": 0, "day": 0, "sum": 1, "currency": 2}
+
+
+def test_asking_for_a_variable_asks_for_those_it_depends_on_too(database: str) -> None:
+    project(*DEPENDENT, documents=2)
+
+    assert {name for _, name in planned(plan_job("Grants", options(variables=("Currency",))))} == {
+        "cap",
+        "sum",
+        "currency",
+    }
+    assert {name for _, name in planned(plan_job("Grants", options(variables=("cap", "day"))))} == {"cap", "day"}
+
+
+def test_a_changed_parent_is_asked_again_with_all_that_depends_on_it(database: str) -> None:
+    project(*DEPENDENT, documents=2)
+    first = plan_job("Grants", options())
+    answer(first)
+    finish(first)
+    cap, total, *others = DEPENDENT
+    change(cap, {**total, "instructions": "The sum in euro."}, *others)
+
+    again = plan_job("Grants", options())
+    assert again.counts == Counts(extracted=4, pending=4)
+    assert {name for _, name in pending(again)} == {"sum", "currency"}
+
+
+def test_the_variables_of_checks_wait_for_their_row(database: str) -> None:
+    checks = [{"expression": "end >= begin", "message": "ends before it begins"}]
+    project("title", variable("begin", type="date"), variable("end", type="date"), documents=1, checks=checks)
+
+    assert [(name, checked) for name, _, checked in layered(plan_job("Grants", options()))] == [
+        ("title", True),
+        ("begin", False),
+        ("end", False),
+    ]
+
+
+def listed(job: Job, *names: str) -> None:
+    """Answer the cell of a job that lists the entities of its first document."""
+    proof = (Evidence(quote="A protest.", mark="exact", places=(Place(start=0, end=10),)),)
+    found = [FoundEntity(key=f"key of {name}", name=name, evidence=proof) for name in names]
+    with transaction() as connection:
+        (work,) = cells.work(connection, [factories.pending(connection, job.id)[0].id])
+        ids = entities.save(connection, work.document_id, found)
+        extractions.save(
+            connection, factories.extraction(names[0]), cell_id=work.id, question_key=work.question_key,
+            document_id=work.document_id, prompt_id=work.prompt_id, entity_id=None, model=MODEL, call_ids=[],
+            entity_ids=ids,
+        )  # fmt: skip
+
+
+def test_where_rows_are_entities_their_lists_are_planned_and_then_the_rows_of_those_listed_before(
+    database: str,
+) -> None:
+    project(*PROTEST_VARIABLES, documents=2, **PROTESTS)
+    first = plan_job("Grants", options())
+    assert pending(first) == [("0.pdf", "protest"), ("1.pdf", "protest")]
+    listed(first, "Berlin | 2024-03-01", "Paris | 2024-05-01")
+
+    for job in (plan_job("Grants", options()), plan_job("Grants", options(variables=("crowd",)))):
+        assert job.counts.extracted == 1
+        names = ["place", "date", "crowd"] if not job.options.variables else ["crowd"]
+        assert [cell for cell in planned(job) if cell[1] != "protest"] == [
+            (entity, name) for entity in ("Berlin | 2024-03-01", "Paris | 2024-05-01") for name in names
+        ]
+        assert pending(job)[0] == ("0.pdf", names[0])
+        assert pending(job)[-1] == ("1.pdf", "protest")
 
 
 # Going on with a job
@@ -336,9 +417,8 @@ def test_it_follows_the_codebook_and_the_documents_of_today(grants: int) -> None
     again = plan_job("Grants", options())
     assert again.id == first.id
     assert pending(again) == [
-        *((f"{number}.pdf", "title") for number in (1, 2)),
-        *((name, variable) for name in ("0.pdf", "1.pdf", "2.pdf") for variable in ("grantee",)),
-        *(("3.pdf", variable) for variable in ("title", "grantee")),
+        ("0.pdf", "grantee"),
+        *((f"{number}.pdf", name) for number in (1, 2, 3) for name in ("title", "grantee")),
     ]
     assert again.counts.extracted == 2
 
@@ -505,12 +585,6 @@ def unchanged(database: str) -> Iterator[None]:
     failing = project("title", name="Unreadable")
     with transaction() as connection:
         factories.failed_document(connection, failing)
-    project(
-        "place",
-        name="Protests",
-        documents=1,
-        unit_of_observation={"entity": "protest", "definition": "A gathering.", "identified_by": ["place"]},
-    )
     plan_job("Grants", options(variables=("title",)))
     before = everything()
     assert sum(map(len, before)) > 15
@@ -529,7 +603,12 @@ WRONG: dict[str, tuple[str, JobOptions, type[DefinitionError], list[str]]] = {
     "no variables": ("Bare", options(), NothingToDoError, ["'Bare' has no variables", "winnow apply"]),
     "no documents": ("Empty", options(), NothingToDoError, ["it has no documents", "winnow ingest 'Empty'"]),
     "nothing readable": ("Unreadable", options(), NothingToDoError, ["none of its documents could be read"]),
-    "entities": ("Protests", options(), DefinitionError, ["entities", "`unit_of_observation: document`"]),
+    "budget without a price": (
+        "Grants",
+        options(budget=5.0),
+        DefinitionError,
+        [f"no price for '{MODEL}'", "prices.yaml", "without --budget"],
+    ),
     "unknown provider": ("Grants", options(model="opnai:x"), ModelSetupError, ["not known"]),
     "no provider": ("Grants", options(model="x"), ModelSetupError, ["has no provider"]),
 }

@@ -13,7 +13,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core import exceptions as langchain
 
-from tasks.provider_errors import LONGEST_RETRY_AFTER, refuses_temperature, retry_after, to_provider_error
+from tasks.capabilities import refused
+from tasks.provider_errors import (
+    LONGEST_RETRY_AFTER,
+    error_in_reply,
+    from_client_library,
+    retry_after,
+    to_provider_error,
+)
 from winnow.exceptions import (
     AuthenticationFailedError,
     PassingError,
@@ -176,6 +183,42 @@ CASES = {
         RejectedCallError,
         "too_long",
     ),
+    "too long, as vLLM says it of a prompt": (
+        answered(400, "The decoder prompt (length 9000) is longer than the maximum model length of 8192."),
+        RejectedCallError,
+        "too_long",
+    ),
+    "too long, as Anthropic says it": (
+        answered(400, "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000"),
+        RejectedCallError,
+        "too_long",
+    ),
+    "too long, as Gemini says it": (
+        answered(400, "The input token count (2000000) exceeds the maximum number of tokens allowed (1048576)."),
+        RejectedCallError,
+        "too_long",
+    ),
+    "too long for a minute's tokens": (
+        answered(429, "Request too large for tested on tokens per min (TPM): Limit 30000, Requested 40000."),
+        RejectedCallError,
+        "too_long",
+    ),
+    "filtered, as Azure says it": (
+        answered(400, code="bad_request", innererror={"code": "ResponsibleAIPolicyViolation"}),
+        RejectedCallError,
+        "content_filtered",
+    ),
+    "credit, as Anthropic says it": (
+        answered(400, "Your credit balance is too low to access the Anthropic API."),
+        QuotaExceededError,
+        "quota",
+    ),
+    "key, as Gemini says it": (
+        answered(400, "API key not valid. Please pass a valid API key.", type="INVALID_ARGUMENT"),
+        AuthenticationFailedError,
+        "authentication",
+    ),
+    "model, with another status": (answered(400, code="model_not_found"), UnknownModelError, "unknown_model"),
     "key": (answered(401, code="invalid_api_key"), AuthenticationFailedError, "authentication"),
     "payment": (answered(402, "Insufficient Balance"), QuotaExceededError, "quota"),
     "permission": (answered(403), AuthenticationFailedError, "authentication"),
@@ -269,22 +312,108 @@ def test_a_key_where_the_message_would_be_cut_is_not_half_shown(monkeypatch: pyt
         assert "canary" not in str(mapped(answered(401, "x" * padding + "canary-0123456789")))
 
 
-# The temperature
+# Errors in place of an answer, with status 200
+
+IN_REPLIES: dict[str, tuple[Any, type[ProviderError], str]] = {
+    "rate": ({"message": "slow down", "code": "rate_limit_exceeded"}, RateLimitedError, "rate_limited"),
+    "a status for a code": ({"message": "slow down", "code": 429}, RateLimitedError, "rate_limited"),
+    "a status in digits": ({"message": "no", "code": "401"}, AuthenticationFailedError, "authentication"),
+    "quota": ({"code": "insufficient_quota", "type": "insufficient_quota"}, QuotaExceededError, "quota"),
+    "key": ({"code": "invalid_api_key", "type": "invalid_request_error"}, AuthenticationFailedError, "authentication"),
+    "model": ({"type": "invalid_request_error", "code": "model_not_found"}, UnknownModelError, "unknown_model"),
+    "too long": ({"code": "context_length_exceeded"}, RejectedCallError, "too_long"),
+    "filtered": ({"code": "content_filter"}, RejectedCallError, "content_filtered"),
+    "overloaded": ({"type": "overloaded_error"}, ProviderDownError, "provider_unavailable"),
+    "slow": ({"code": 408}, ProviderTimeoutError, "provider_timeout"),
+    "wrong": ({"type": "invalid_request_error"}, RejectedCallError, "rejected"),
+    "no code": ({"message": "no"}, ProviderDownError, "provider_unavailable"),
+    "words alone": ("upstream failed", ProviderDownError, "provider_unavailable"),
+    "an odd form": ([1], ProviderDownError, "provider_unavailable"),
+}
+
+
+@pytest.mark.parametrize(("said", "kind", "reason"), IN_REPLIES.values(), ids=IN_REPLIES)
+def test_an_error_in_place_of_an_answer_has_its_kind(said: Any, kind: type[ProviderError], reason: str) -> None:
+    ours = error_in_reply({"error": said}, MODEL)
+
+    assert (type(ours), ours and ours.reason) == (kind, reason)
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        pytest.param(answered(400, param="temperature", code="unsupported_value"), True, id="by parameter"),
-        pytest.param(answered(400, "Unsupported parameter: 'temperature' is not supported."), True, id="by words"),
-        pytest.param(answered(400, "Unsupported parameter: 'top_p'"), False, id="another parameter"),
-        pytest.param(answered(400, f"The temperature is high: {DOCUMENT}"), False, id="the word alone"),
-        pytest.param(answered(500, param="temperature"), False, id="another status"),
-        pytest.param(ValueError("'temperature'"), False, id="no provider's error"),
-    ],
+    "body", [{}, {"error": None}, {"error": {}, "choices": []}, [], "error", None, {"choices": [1]}]
 )
-def test_a_model_that_takes_no_temperature_is_told_apart(error: Exception, expected: bool) -> None:
-    assert refuses_temperature(error) is expected
+def test_a_reply_without_an_error_holds_none(body: Any) -> None:
+    assert error_in_reply(body, MODEL) is None
+
+
+def test_an_answer_beside_an_error_stays_an_answer() -> None:
+    assert error_in_reply({"error": {"code": 500}, "choices": [{"index": 0}]}, MODEL) is None
+
+
+# Errors of client libraries that nobody foresaw
+
+
+@pytest.mark.parametrize("kind", [openai.OpenAIError, httpx.StreamError, httpx2.InvalidURL, httpx2.CookieConflict])
+def test_an_unknown_error_of_a_client_library_passes(kind: type[Exception]) -> None:
+    error = kind(DOCUMENT)
+
+    ours = from_client_library(error, MODEL)
+    assert type(ours) is ProviderDownError
+    assert DOCUMENT not in str(ours)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), TypeError("x"), langchain.OutputParserException("x")])
+def test_our_own_mistakes_are_no_client_librarys(error: Exception) -> None:
+    assert from_client_library(error, MODEL) is None
+
+
+# What a server does not take
+
+EVERYTHING = {"temperature", "prompt_cache_key", "logprobs", "json_schema"}
+FASTAPI = [{"type": "extra_forbidden", "loc": ["body", "prompt_cache_key"], "msg": "Extra inputs", "input": "k"}]
+ECHOED = [{"type": "missing", "loc": ["body", "user"], "msg": "Field required", "input": {"temperature": 1}}]
+REFUSALS: dict[str, tuple[Exception, str | None]] = {
+    "by parameter": (answered(400, param="temperature", code="unsupported_value"), "temperature"),
+    "by words": (answered(400, "Unsupported parameter: 'temperature' is not supported."), "temperature"),
+    "with status 422": (answered(422, "`temperature` is deprecated for this model."), "temperature"),
+    "before a colon": (answered(400, "temperature: Extra inputs are not permitted"), "temperature"),
+    "another parameter": (answered(400, "Unsupported parameter: 'top_p'"), None),
+    "another parameter beside its name": (answered(400, "'temperature' is well", param="messages"), None),
+    "the word alone": (answered(400, f"The temperature is high: {DOCUMENT}"), None),
+    "another status": (answered(500, param="temperature"), None),
+    "no provider's error": (ValueError("'temperature'"), None),
+    "what is not known": (answered(400, "property 'prompt_cache_key' is unsupported"), "prompt_cache_key"),
+    "probabilities": (answered(400, "This model does not support logprobs."), "logprobs"),
+    "probabilities, at OpenAI": (answered(403, "You are not allowed to request logprobs from this model"), "logprobs"),
+    "no entry": (answered(403, "Your project has no access."), None),
+    "a form, by parameter": (answered(400, "no", param="response_format.type"), "json_schema"),
+    "a form": (answered(400, "This response_format type is unavailable now"), "json_schema"),
+    "a form, at LM Studio": (answered(400, "'response_format.type' must be 'text'"), "json_schema"),
+    "a form, at Anthropic": (answered(400, "'claude-3' does not support output format."), "json_schema"),
+    "a tool that was not sent": (answered(400, "model does not support tools"), None),
+    "filtered": (answered(400, "'temperature'", code="content_filter"), None),
+    "too long": (answered(400, "'temperature' of maximum context length"), None),
+    "no credit": (answered(400, "'temperature'", code="billing_hard_limit_reached"), None),
+}
+
+
+@pytest.mark.parametrize(("error", "expected"), REFUSALS.values(), ids=REFUSALS)
+def test_what_a_server_does_not_take_is_told_apart(error: Exception, expected: str | None) -> None:
+    assert refused(error, EVERYTHING) == expected
+
+
+@pytest.mark.parametrize(("detail", "expected"), [(FASTAPI, "prompt_cache_key"), (ECHOED, None)])
+def test_a_list_of_wrong_fields_is_read_by_their_names_not_by_what_they_repeat(detail: Any, expected: str) -> None:
+    response = httpx2.Response(422, request=REQUEST, json={"detail": detail})
+    error = openai.UnprocessableEntityError("no", response=response, body={"detail": detail})
+
+    assert refused(error, EVERYTHING) == expected
+
+
+def test_what_was_not_sent_was_not_refused() -> None:
+    assert refused(answered(400, param="temperature"), EVERYTHING - {"temperature"}) is None
+    assert refused(answered(400, "model does not support tools"), {"tool"}) == "tool"
+    assert refused(answered(400, param="response_format"), {"json_object"}) == "json_object"
 
 
 # How long to wait

@@ -1,7 +1,22 @@
+import dataclasses
+
 import pytest
 
-from tests.winnow.test_frames import BOOLEAN, CATEGORY, DATE, NUMBER, PEOPLE, TEXT, cell, codebook, no_answer
-from winnow.agreement import Tally, compare, value_text
+from tests.winnow.test_frames import (
+    BOOLEAN,
+    CATEGORY,
+    DATE,
+    NUMBER,
+    PEOPLE,
+    TEXT,
+    TWO_PROTESTS,
+    cell,
+    codebook,
+    no_answer,
+    of_entity,
+    protests,
+)
+from winnow.agreement import EntityAgreement, Tally, compare, entities_of, entity_agreement, value_text
 from winnow.exceptions import DefinitionError
 
 BOOK = codebook(TEXT, NUMBER, DATE, BOOLEAN, CATEGORY, PEOPLE)
@@ -101,8 +116,9 @@ def test_nothing_compared_has_no_accuracy():
     assert (found.overall.n, found.overall.accuracy, found.not_compared) == (0, None, 1)
 
 
-def test_failure_earns_no_credit():
-    cells = [no_answer("a", "title"), no_answer("b", "title")]
+@pytest.mark.parametrize("status", ["failed", "skipped"])
+def test_failure_earns_no_credit(status):
+    cells = [no_answer("a", "title", status), no_answer("b", "title", status)]
     found = compare(cells, BOOK, {("a", "title"): ("A",), ("b", "title"): ()})
     assert (found.overall, found.not_compared) == (Tally(missed=1), 1)
 
@@ -158,3 +174,31 @@ def test_two_documents_of_one_name_cannot_be_told_apart():
 )
 def test_value_text(value, text):
     assert value_text(value) == text
+
+
+def test_entities_match_by_document_and_name():
+    found = entities_of(TWO_PROTESTS)
+    assert found == {("a", "Ulm"), ("a", "Bonn")}
+    gold = {("a", " ULM"), ("a", "Köln"), ("b", "Bonn")}
+    assert entity_agreement(found, gold) == EntityAgreement(matched=1, missed=2, invented=1)
+    assert entity_agreement({("Mu\u0308ller.pdf", "ﬁrst  | 2024")}, {("Müller.pdf", "First | 2024")}).matched == 1
+
+
+def test_recall_and_precision_of_entities():
+    outcome = EntityAgreement(matched=3, missed=1, invented=2)
+    assert (outcome.recall, outcome.precision) == (0.75, 0.6)
+    nothing = entity_agreement(set(), set())
+    assert (nothing.recall, nothing.precision) == (None, None)
+
+
+def test_values_of_entities_are_compared_row_by_row():
+    gold = {("a", "place", "ulm"): ("Ulm",), ("a", "place", "Bonn"): ("Köln",), ("a", "place", "Trier"): ("Trier",)}
+    found = compare(TWO_PROTESTS, protests(NUMBER), gold)
+    assert (found.overall, found.not_compared) == (Tally(correct=1, wrong=1), 1)
+
+
+def test_two_rows_of_one_name_cannot_be_told_apart():
+    one = of_entity(cell("a", "place", "Ulm"), "Ulm")
+    twin = dataclasses.replace(one, entity="another id")
+    with pytest.raises(DefinitionError, match="Two rows of 'a' are called 'Ulm'"):
+        compare([one, twin], protests(), {("a", "place", "Ulm"): ("Ulm",)})

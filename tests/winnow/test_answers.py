@@ -1,8 +1,12 @@
 import json
+from time import perf_counter
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 
-from winnow.answers import ENVELOPE_SCHEMA, Answer, AnswerValue, Envelope, answer_for, read_reply
+from winnow.answers import ENVELOPE_SCHEMA, Answer, AnswerValue, Envelope, answer_for, read_partial, read_reply
 from winnow.exceptions import OutputError
 
 
@@ -96,8 +100,7 @@ FORM = "the reply has another form than asked: "
     ("text", "said"),
     [
         pytest.param("I cannot answer.", "the reply holds no JSON object, or more than one", id="prose"),
-        pytest.param("}{", "the reply holds no JSON object, or more than one", id="braces the wrong way round"),
-        pytest.param(PLAIN[:-20], "the reply is not JSON: Expecting", id="cut short"),
+        pytest.param("} ]", "the reply holds no JSON object, or more than one", id="no opening brace"),
         pytest.param(PLAIN + PLAIN, "the reply is not JSON: Extra data", id="two objects"),
         pytest.param(
             f"```json\n{PLAIN}\n```\n```json\n{PLAIN}\n```",
@@ -131,6 +134,25 @@ FORM = "the reply has another form than asked: "
         pytest.param(reply(given(values="5")), f"{FORM}answers.0.values: Input should be a valid tuple", id="values"),
         pytest.param(reply(given(values=None)), f"{FORM}answers.0.values: Input should be a valid tuple", id="null"),
         pytest.param(reply(given(values=["5"])), f"{FORM}answers.0.values.0: Input should be", id="bare value"),
+        pytest.param(
+            reply(given(values=[{"value": ["5"], "evidence": ""}])),
+            f"{FORM}answers.0.values.0.value: Input should be a valid string",
+            id="list for a text",
+        ),
+        pytest.param(
+            reply(given(values=[{"value": None, "evidence": ""}])),
+            f"{FORM}answers.0.values.0.value: Input should be a valid string",
+            id="null for a text",
+        ),
+        pytest.param(reply(given(extra=1)), f"{FORM}answers.0: Extra inputs are not permitted", id="extra key"),
+        pytest.param(
+            reply({"variable": "fee", "status": "found", "values": []}),
+            f"{FORM}answers.0.confidence: Field required",
+            id="missing key",
+        ),
+        pytest.param(
+            reply(given(variable="x" * 1001)), f"{FORM}answers.0.variable: String should have at most", id="long name"
+        ),
         pytest.param(
             reply(given(values=[{"value": 5, "evidence": ""}])),
             f"{FORM}answers.0.values.0.value: Input should be a valid string",
@@ -167,6 +189,107 @@ def test_malformed(text, said):
         read_reply(text)
     assert caught.value.reason == "malformed"
     assert str(caught.value).startswith(said)
+
+
+WORDS = st.text('ab {}[]"\\\n,:é😀\u0301', max_size=8)
+VALUES = st.lists(st.fixed_dictionaries({"value": WORDS, "evidence": WORDS}), max_size=3)
+ANSWERS = st.builds(
+    given,
+    values=VALUES,
+    status=st.sampled_from(["found", "unclear"]),
+    confidence=st.sampled_from([0, 1, 0.25, 1e-7, 1.5e-10]),
+)
+FORMS = st.fixed_dictionaries({"ensure_ascii": st.booleans(), "indent": st.sampled_from([None, 2])})
+
+
+@settings(deadline=None, database=None)
+@drawn(st.lists(ANSWERS, min_size=1, max_size=2), FORMS, st.sampled_from(["", "Here: ", "```json\n"]), st.data())
+def test_json_that_is_cut_anywhere_was_cut_short_whatever_its_server_says(answers, form, before, data):
+    whole = json.dumps({"answers": answers}, **form)
+    cut = data.draw(st.integers(1, len(whole) - 1))
+    with pytest.raises(OutputError) as caught:
+        read_reply(before + whole[:cut])
+    assert caught.value.reason == "truncated"
+    assert str(caught.value) == "the reply ends in the middle of its JSON"
+
+
+@pytest.mark.parametrize("literal", ["true", "false", "null", "-1.5e-7", '"\\u00e9\\ud83d\\ude00\\n"'])
+def test_json_that_is_cut_in_a_word_of_its_own_was_cut_short(literal):
+    for cut in range(1, len(literal)):
+        with pytest.raises(OutputError) as caught:
+            read_reply('{"answers": ' + literal[:cut])
+        assert caught.value.reason == "truncated"
+
+
+def test_json_that_is_wrong_before_its_end_was_not_cut_short():
+    with pytest.raises(OutputError) as caught:
+        read_reply('{"answers": [}, {"variable": "fe')
+    assert caught.value.reason == "malformed"
+
+
+LISTED = st.builds(lambda value, evidence: AnswerValue(value=value, evidence=evidence), WORDS, WORDS)
+
+
+@settings(deadline=None, database=None)
+@drawn(st.lists(LISTED, max_size=4), FORMS, st.data())
+def test_a_list_cut_anywhere_gives_its_first_values_whole(listed, form, data):
+    values = [value.model_dump() for value in listed]
+    number = given(variable="number of protest", values=[{"value": "3", "evidence": '"variable": "protest"'}])
+    text = json.dumps({"answers": [number, given(variable="Protest", values=values), given()]}, **form)
+    cut = data.draw(st.integers(0, len(text)))
+
+    read = read_partial(text[:cut], "protest")
+
+    at, ends = text.index('"variable": "Protest"'), []
+    for _ in values:
+        _, at = json.JSONDecoder().raw_decode(text, text.index("{", at))
+        ends.append(at)
+    assert list(read) == listed[: sum(end <= cut for end in ends)]
+
+
+PARTIAL = '{"answers": [{"variable": "protest", "status": "found", "values": [{"value": "a", "evidence": "b"}, '
+FIRST = (AnswerValue(value="a", evidence="b"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        pytest.param(PARTIAL, FIRST, id="cut behind a comma"),
+        pytest.param(PARTIAL + '{"value": "c", "evidence": "d', FIRST, id="cut in a quote"),
+        pytest.param(PARTIAL + '{"value": "c"', FIRST, id="cut before the evidence"),
+        pytest.param(PARTIAL + '{"value": "c", "value": "d", "evidence": ""}', FIRST, id="a key twice"),
+        pytest.param(PARTIAL + '{"value": 5, "evidence": ""}, ', FIRST, id="a number for a text"),
+        pytest.param(PARTIAL + "NaN, ", FIRST, id="not JSON"),
+        pytest.param(PARTIAL + "[" * 100_000, FIRST, id="deep lists"),
+        pytest.param(PARTIAL.replace(', "status": "found"', ""), FIRST, id="without status"),
+        pytest.param(PARTIAL.replace('"found"', '"found", "confidence": 0.9'), FIRST, id="confidence before values"),
+        pytest.param(PARTIAL.replace("protest", "PROTEST "), FIRST, id="another spelling of the name"),
+        pytest.param(PARTIAL.replace("protest", "march"), (), id="another variable's"),
+        pytest.param(PARTIAL.replace("protest", "\\ud800\\"), (), id="an impossible name"),
+        pytest.param(PARTIAL.replace("protest", "\u0301\u0316" * 50_000), (), id="a hostile name"),
+        pytest.param(
+            '{"answers": [{"values": [], "variable": "protest"}, {"variable": "x", "values": [{"value": "a", ',
+            (),
+            id="the bracket of another answer",
+        ),
+        pytest.param('"variable": "protest", ' * 20_000, (), id="names without values"),
+        pytest.param("", (), id="empty"),
+    ],
+)
+def test_what_a_cut_list_gives(text, values):
+    started = perf_counter()
+    assert read_partial(text, "protest") == values
+    assert perf_counter() - started < 1
+
+
+def test_a_hostile_name_does_not_hold_up_a_run():
+    started = perf_counter()
+    with pytest.raises(OutputError) as caught:
+        read_reply(reply(given(variable="\u0301\u0316" * 50_000)))
+    assert caught.value.reason == "malformed"
+    longest = read_reply(reply(given(variable="\u0301\u0316" * 500), given()))
+    assert answer_for(longest, "fee").variable == "fee"
+    assert perf_counter() - started < 1
 
 
 @pytest.mark.parametrize(

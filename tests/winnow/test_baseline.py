@@ -279,7 +279,167 @@ def test_same_question_has_the_same_answer() -> None:
 
 
 def test_version_is_text() -> None:
-    assert VERSION == "1"
+    assert VERSION == "2"
+
+
+REGATTA = "One race of boats on one day at one harbour, with a winner."
+BY = [asked("harbour", instructions="The town."), asked("day", "date", instructions="When it was sailed.")]
+COUNT = asked("number of regatta", "number", label="", instructions="How many the text itself says there are.")
+ABOUT = [*BY, asked("boats", "number", instructions="How many boats took part."), asked("winner")]
+
+
+def listing(*by: dict[str, Any]) -> dict[str, Any]:
+    return {"variable": "regatta", "type": "entities", "definition": REGATTA, "identified_by": list(by or BY)}
+
+
+def listed(document: str, *by: dict[str, Any]) -> list[str]:
+    """The entities of a text. Each is asked about, too: its evidence must be the document's own words."""
+    found = answer(document, listing(*by))
+    for value in found.values:
+        about(document, value.value, value.evidence)
+    return [value.value for value in found.values]
+
+
+def about(document: str, name: str, evidence: str) -> dict[str, str]:
+    """What is read about one entity."""
+    entity = {"entity": "regatta", "name": name, "evidence": evidence}
+    answers = answer_question(document, ABOUT, entity).answers
+    assert [found.variable for found in answers] == ["harbour", "day", "boats", "winner"]
+    assert all(value.evidence in document for found in answers for value in found.values)
+    return {found.variable: value.value for found in answers for value in found.values}
+
+
+TABLE = (
+    "Regattas of the summer\n\nHarbour | Day | Boats | Winner\nPort Alder | 1 June 2024 | 12 | Ada Quill\n"
+    "Brack | 2 June 2024 | 1,200 | Bo Reed"
+)
+TWO = ["Port Alder | 2024-06-01", "Brack | 2024-06-02"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(TABLE, id="table"),
+        pytest.param("| Day | Town |\n|---|---|\n| 2024-06-01 | Port Alder |\n| 2024-06-02 | Brack |", id="markdown"),
+        pytest.param("Town\tBoats\tDay\nPort Alder\t9\t2024-06-01\nBrack\t8\t2024-06-02", id="tabs"),
+        pytest.param("Port Alder | 2024-06-01 | 9\nBrack | 2024-06-02 | 8\n\nThat is all.", id="rest_of_a_table"),
+        pytest.param(
+            "Harbour: Port Alder\nDay: 1 June 2024\nBoats: 9\n\nHarbour: Brack\nDay: 2 June 2024", id="records"
+        ),
+        pytest.param("Harbour | Port Alder\nDay | 1 June 2024\n\nHarbour | Brack\nDay | 2 June 2024", id="cards"),
+        pytest.param("Regattas\n\n- Port Alder, 1 June 2024: 9 boats\n- Brack, 2 June 2024: 8 boats", id="items"),
+        pytest.param(
+            "On Saturday, 1 June 2024, nine boats raced at Port Alder. A regatta was sailed on 2 June 2024 in Brack. "
+            "The bakery opened on 3 June 2024.",
+            id="sentences",
+        ),
+        pytest.param(
+            "Regatta at Port Alder on 1 June 2024\n\nNine came.\n\nRegatta at Brack on 2 June 2024\n\nEight came.",
+            id="headings",
+        ),
+    ],
+)
+def test_entities_in_their_order(document: str) -> None:
+    assert listed(document) == TWO
+
+
+def test_entities_of_a_table_are_shown_by_their_rows() -> None:
+    found = answer(TABLE, listing()).values
+    assert [value.evidence for value in found] == TABLE.splitlines()[3:]
+
+
+def test_entity_that_stands_twice_is_listed_once() -> None:
+    assert listed(f"{TABLE}\nBrack | 2 June 2024 | 3 | Cy Lund") == TWO
+
+
+def test_table_on_other_things_lists_nothing() -> None:
+    assert listed("Cakes of the bakery\n\nCake | Price\nPlum | 3\nPear | 4") == []
+
+
+def test_total_of_a_table_is_no_entity() -> None:
+    assert listed(f"{TABLE}\nTotal | | 1,212 |") == TWO
+
+
+@pytest.mark.parametrize("document", ["", "The bakery opened on 3 June 2024.", "A regatta is fun.", "Boats: 9"])
+def test_no_entities(document: str) -> None:
+    assert answer(document, listing()).status == "not_stated"
+
+
+def test_entities_without_what_identifies_them_are_named_by_their_passage() -> None:
+    unit = {"variable": "regatta", "type": "entities", "definition": REGATTA}
+    document = "A regatta of twelve boats took place in the harbour. We had soup."
+    assert values(document, unit) == ["A regatta of twelve boats took place in the harbour."]
+    assert values("Regattas\n\nRegatta | Boats\nPearl Cup | 9\nAlder Cup | 8", unit) == ["Pearl Cup", "Alder Cup"]
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        pytest.param("Of the 45 regattas, 12 were won by Ada.", ["45"], id="digits"),
+        pytest.param("There were forty-five large regattas.", ["45"], id="words"),
+        pytest.param("Regattas: 45", ["45"], id="label"),
+        pytest.param("Number of regattas | 45", ["45"], id="row"),
+        pytest.param("Only 12 of the regattas were sailed.", [], id="a_part"),
+        pytest.param("In 2024 regattas were banned.", [], id="year"),
+        pytest.param("We sold 45 cakes. Regattas are fun.", [], id="other_things"),
+        pytest.param("Regatta: 45 boats at Brack", [], id="of_one"),
+        pytest.param(TABLE, [], id="not_counted"),
+    ],
+)
+def test_number_of_entities_is_read_and_never_counted(document: str, expected: list[str]) -> None:
+    count, _ = answer_question(document, [COUNT, listing()]).answers
+    assert count.variable == "number of regatta"
+    assert [value.value for value in count.values] == expected
+
+
+def test_columns_of_the_entitys_row() -> None:
+    row = TABLE.splitlines()[-1]
+    assert about(TABLE, TWO[1], row) == {
+        "harbour": "Brack", "day": "2024-06-02", "boats": "1200", "winner": "Bo Reed",
+    }  # fmt: skip
+    entity = {"name": TWO[1], "evidence": "Brack | 2 June 2024"}  # a part of the row will do
+    (found,) = answer_question(TABLE, [asked("winner")], entity).answers
+    assert [(value.value, value.evidence) for value in found.values] == [("Bo Reed", row)]
+
+
+@pytest.mark.parametrize(
+    ("document", "evidence", "expected"),
+    [
+        pytest.param(
+            "Day: 1 June 2024\nWinner: Ada Quill\nBoats: 9\n\nDay: 2 June 2024\nWinner: Bo Reed",
+            "Day: 1 June 2024",
+            {"day": "2024-06-01", "winner": "Ada Quill", "boats": "9"},
+            id="record",
+        ),
+        pytest.param(
+            "Day: 1 June 2024\nWinner: Ada Quill\nBoats: 9\n\nDay: 2 June 2024\nWinner: Bo Reed",
+            "Day: 2 June 2024",
+            {"day": "2024-06-02", "winner": "Bo Reed"},
+            id="last_record",
+        ),
+        pytest.param(
+            "Regatta of 1 June 2024\n\nIn all 9 boats came.\n\nRegatta of 2 June 2024\n\nWinner: Bo Reed",
+            "Regatta of 1 June 2024",
+            {"day": "2024-06-01", "boats": "9"},
+            id="section",
+        ),
+        pytest.param(
+            "The regatta of 1 June 2024 was long. It was sailed by 9 boats. On 2 June 2024 it was 30 boats.",
+            "The regatta of\n1 June 2024",
+            {"day": "2024-06-01", "boats": "9"},
+            id="paragraph",
+        ),
+        pytest.param("Winner: Ada Quill", "nowhere to be found", {}, id="elsewhere"),
+        pytest.param("", "", {}, id="nothing"),
+    ],
+)
+def test_what_stands_around_the_entity(document: str, evidence: str, expected: dict[str, str]) -> None:
+    assert about(document, "Cup", evidence) == expected
+
+
+def test_entity_whose_evidence_is_reworded_is_found_by_its_name() -> None:
+    document = "The bakery opened on 3 May 2024.\n\nThe Pearl Cup at Brack was sailed on 2 June 2024."
+    assert about(document, "Pearl Cup", "the cup at Brack, in June")["day"] == "2024-06-02"
 
 
 SAID = (
@@ -314,6 +474,20 @@ def test_any_text_has_an_answer_with_verbatim_evidence(document: str, variable: 
     assert all(value.value and value.evidence for value in found.values)
     assert len(found.values) <= variable.get("max_values", 1)
     assert 0 <= found.confidence < 0.9
+
+
+@given(TEXTS, st.lists(VARIABLES, max_size=2), st.data())
+def test_any_text_has_entities_with_verbatim_evidence(
+    document: str, by: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    unit = {"variable": "fee", "type": "entities", "definition": "Ada Quill in May", "identified_by": by}
+    found, count = answer_question(document, [unit, asked("number of fee", "number")]).answers
+    assert found.status == ("found" if found.values else "not_stated")
+    assert all(value.value and value.evidence and value.evidence in document for value in found.values)
+    assert len(count.values) <= 1
+    shown = data.draw(st.sampled_from([value.evidence for value in found.values] or ["fee", ""]))
+    about_it = answer_question(document, by, {"name": "fee | 12", "evidence": shown}).answers
+    assert all(value.value and value.evidence in document for each in about_it for value in each.values)
 
 
 @given(TEXTS)

@@ -1,9 +1,16 @@
+"""What an answer must pass, and how the answers about the parts of a document become one."""
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from winnow.answers import Answer
-from winnow.checking import check_answer
+from winnow.checking import Part, check_answers
 from winnow.codebook import Variable
+from winnow.coercion import Conventions
 from winnow.documents import Piece, assemble
+from winnow.exceptions import OutputError, RejectedCallError
+from winnow.extractions import Signals, Unread
 from winnow.grounding import Grounder
 
 DOCUMENT = assemble(
@@ -19,14 +26,29 @@ GROUNDER = Grounder(DOCUMENT.text, DOCUMENT.blocks)
 
 
 def variable(kind="text", **more):
-    return Variable.model_validate({"name": "v", "type": kind, "instructions": "i", **more})
+    given = {"name": "v", "type": kind, "instructions": "i", "confidence_threshold": 0, **more}
+    return Variable.model_validate(given)
 
 
 def check(asked, *values, status="found", confidence=0.9):
     """`values` are pairs of what the model wrote and its evidence."""
+    return merge(asked, part(*values, status=status, confidence=confidence))
+
+
+def part(*values, status="found", confidence=0.9, span=None, **more):
+    """What a stretch of the document brought; without a span, the whole document."""
     given = [{"value": value, "evidence": evidence} for value, evidence in values]
     answer = {"variable": "v", "status": status, "values": given, "confidence": confidence}
-    return check_answer(Answer.model_validate(answer), asked, GROUNDER)
+    return Part(span=span or (0, len(DOCUMENT.text)), answer=Answer.model_validate(answer), **more)
+
+
+def unread(reason="truncated", span=(5, 10), kind=OutputError):
+    error = kind(reason, "cut short") if kind is OutputError else kind("refused", reason)
+    return Part(span=span, error=error)
+
+
+def merge(asked, *parts, date_order=None):
+    return check_answers(parts, asked, GROUNDER, Conventions(date_order=date_order))
 
 
 def test_a_proved_value():
@@ -34,8 +56,11 @@ def test_a_proved_value():
     (found,) = extraction.values
     assert (extraction.status, extraction.flags, extraction.confidence) == ("found", (), 0.9)
     assert (found.value, found.raw, found.problem) == (1250.0, "$1,250", None)
-    assert (found.evidence.mark, found.evidence.page) == ("exact", 2)
-    assert DOCUMENT.text[found.evidence.start : found.evidence.end] == "fee is $1,250"
+    (evidence,) = found.evidence
+    assert (evidence.mark, evidence.page) == ("exact", 2)
+    assert DOCUMENT.text[evidence.start : evidence.end] == "fee is $1,250"
+    assert found.confidence == 0.9
+    assert extraction.signals == Signals(said=0.9, grounding=1.0, validation=1.0)
     assert extraction.accepted == (1250.0,)
     assert not extraction.flagged
 
@@ -88,7 +113,7 @@ def test_one_value(asked, values, flags, accepted):
 def test_a_refused_value_says_why_and_keeps_its_evidence():
     (found,) = check(variable("number", validation={"max": 1000}), ("1250", "$1,250")).values
     assert (found.value, found.raw, found.problem) == (None, "1250", "is above the maximum, 1000.0")
-    assert found.evidence.mark == "exact"
+    assert [evidence.mark for evidence in found.evidence] == ["exact"]
 
 
 @pytest.mark.parametrize(
@@ -198,17 +223,25 @@ def test_numbers_are_not_joined_into_text():
 def test_the_proved_one_of_two_equal_values_is_kept():
     extraction = check(variable("number"), ("1250", "gone"), ("1,250", "$1,250"))
     (found,) = extraction.values
-    assert (found.raw, found.evidence.mark, extraction.flags) == ("1,250", "exact", ())
+    assert (found.raw, extraction.flags, extraction.confidence) == ("1,250", (), 0.9)
+    assert [evidence.mark for evidence in found.evidence] == ["exact", "absent"]
 
 
-def test_a_joined_value_keeps_the_first_evidence():
+def test_a_joined_value_keeps_the_evidence_of_each():
     (found,) = check(variable(if_multiple_values="join"), ACME, BOLT).values
-    assert (found.raw, found.evidence.quote) == ("Acme Inc.; Bolt", "Acme Inc.")
+    assert found.raw == "Acme Inc.; Bolt"
+    assert [evidence.quote for evidence in found.evidence] == ["Acme Inc.", "Bolt"]
+
+
+def test_a_joined_value_is_no_surer_than_its_worst_piece():
+    extraction = check(variable(if_multiple_values="join", max_values=2), ACME, ("Bolt", "gone"))
+    assert (extraction.flags, extraction.confidence) == (("evidence_absent",), 0.3)
+    assert extraction.signals.grounding == 0.3
 
 
 def test_unreadable_values_stay_for_a_person_to_see():
     extraction = check(variable("number"), ("many", "fee"), ("1", "fee"), ("2", "fee"), ("many", "term"))
-    assert [(found.raw, found.value) for found in extraction.values] == [("many", None), ("1", 1.0)]
+    assert [(found.raw, found.value) for found in extraction.values] == [("1", 1.0), ("many", None)]
     assert extraction.flags == ("not_readable", "several_values")
 
 
@@ -227,3 +260,261 @@ def test_flags_stand_in_their_order_whatever_the_order_of_the_checks():
     assert extraction.flags == (
         "evidence_absent", "no_evidence", "low_confidence", "unclear", "not_readable", "invalid",
     )  # fmt: skip
+
+
+START, MIDDLE, END = DOCUMENT.text.index("Made"), DOCUMENT.text.index("The fee"), len(DOCUMENT.text)
+FIRST, SECOND = (0, MIDDLE), (MIDDLE, END)
+MADE, TERM = ("Acme", "Acme Inc."), ("Acme", "term of")
+
+
+def test_the_same_value_in_two_parts_is_one_value_with_two_pieces_of_evidence():
+    extraction = merge(variable(), part(MADE, span=FIRST, confidence=0.7), part(TERM, span=SECOND))
+    (found,) = extraction.values
+    assert (extraction.accepted, extraction.flags, extraction.confidence) == (("Acme",), (), 0.9)
+    assert [evidence.quote for evidence in found.evidence] == ["Acme Inc.", "term of"]
+    assert found.confidence == 0.9
+
+
+def test_overlapping_parts_give_one_piece_of_evidence():
+    extraction = merge(variable(), part(ACME, span=FIRST), part(ACME, span=(START, END)))
+    (found,) = extraction.values
+    assert [(DOCUMENT.text[proof.start : proof.end], proof.quote) for proof in found.evidence] == [("Acme Inc.",) * 2]
+
+
+def test_a_text_that_parts_write_alike_is_one_value():
+    extraction = merge(
+        variable(), part(("Two  Years", "two years"), span=SECOND), part(("two\nyears", "term of"), span=SECOND)
+    )
+    assert (extraction.accepted, extraction.flags) == (("Two  Years",), ())
+    assert len(extraction.values[0].evidence) == 2
+
+
+def test_long_texts_are_compared_as_they_are():
+    long = "x" * 1001
+    assert merge(variable(), part((long, "fee")), part((long, "fee"))).accepted == (long,)
+    assert merge(variable(), part((long, "fee")), part((long.upper(), "fee"))).flags == ("conflict",)
+
+
+@pytest.mark.parametrize(
+    ("more", "accepted", "flags", "confidence"),
+    [
+        pytest.param({}, ("Acme Inc.",), ("conflict",), 0.5, id="first"),
+        pytest.param({"if_multiple_values": "most_confident"}, ("Bolt",), ("conflict",), 0.5, id="most confident"),
+        pytest.param({"if_multiple_values": "join"}, ("Acme Inc.; Bolt",), ("several_values",), 0.5, id="join"),
+        pytest.param(
+            {"if_multiple_values": "join", "max_values": 2}, ("Acme Inc.; Bolt",), (), 0.6, id="join, as asked"
+        ),
+        pytest.param({"if_multiple_values": "all", "max_values": 2}, ("Acme Inc.", "Bolt"), (), 0.6, id="all"),
+        pytest.param(
+            {"if_multiple_values": "all", "max_values": 3}, ("Acme Inc.", "Bolt"), (), 0.6, id="room for more"
+        ),
+        pytest.param({"max_values": 2}, ("Acme Inc.", "Bolt"), (), 0.6, id="as many as asked"),
+    ],
+)
+def test_different_values_in_two_parts(more, accepted, flags, confidence):
+    extraction = merge(variable(**more), part(ACME, span=FIRST, confidence=0.6), part(BOLT, span=FIRST, confidence=0.8))
+    assert (extraction.accepted, extraction.flags, extraction.confidence) == (accepted, flags, confidence)
+
+
+def test_more_than_all_may_have_is_flagged_as_several():
+    extraction = merge(variable(if_multiple_values="all", max_values=2), part(ACME, FEE), part(BOLT))
+    assert (extraction.accepted, extraction.flags) == (("Acme Inc.", "1250", "Bolt"), ("several_values",))
+
+
+def test_values_of_one_part_that_exceed_are_several_and_no_conflict():
+    extraction = merge(variable(), part(ACME, BOLT), part(ACME))
+    assert extraction.flags == ("several_values",)
+
+
+def test_what_is_unreadable_in_one_part_conflicts_with_nothing():
+    extraction = merge(variable("number"), part(("many", "fee")), part(("1250", "fee")))
+    assert (extraction.accepted, extraction.flags) == ((1250.0,), ("not_readable",))
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        (["not_stated", "found"], "found"),
+        (["not_applicable", "found", "unclear"], "found"),
+        (["unclear", "not_stated"], "unclear"),
+        (["not_applicable", "unclear"], "unclear"),
+        (["not_stated", "not_stated"], "not_stated"),
+        (["not_applicable", "not_applicable"], "not_applicable"),
+        (["not_applicable", "not_stated"], "not_stated"),
+    ],
+)
+def test_the_status_of_several_parts(given, status):
+    for order in (given, given[::-1]):
+        values = {"found": [ACME], "unclear": [BOLT]}
+        extraction = merge(variable(), *(part(*values.get(one, []), status=one) for one in order))
+        assert extraction.status == status
+        assert extraction.accepted == {"found": ("Acme Inc.",), "unclear": ("Bolt",)}.get(status, ())
+        assert extraction.flags == (("unclear",) if status == "unclear" else ())
+
+
+def test_confidence_is_of_the_parts_that_tell():
+    silent, telling = part(status="not_stated", confidence=0.1, probability=0.2), part(ACME, probability=0.8)
+    extraction = merge(variable(), silent, telling)
+    assert extraction.signals == Signals(said=0.9, grounding=1.0, validation=1.0, tokens=0.8)
+    assert extraction.confidence == 0.8
+    assert merge(variable(), telling, part(ACME, probability=0.6), part(ACME)).signals.tokens == 0.6
+    assert merge(variable(), silent, part(status="not_stated")).confidence == 0.1
+
+
+def test_signals_are_kept_apart_and_combined():
+    asked = variable("number", validation={"max": 5}, confidence_threshold=0.25)
+    extraction = merge(asked, part(("1250", "fee is $1,250"), probability=0.6))
+    assert extraction.flags == ("low_confidence", "invalid")
+    assert (extraction.signals.said, extraction.signals.tokens, extraction.signals.validation) == (0.9, 0.6, 0.2)
+    assert extraction.confidence == 0.2
+    assert merge(variable(), part(("x", ""))).signals == Signals(said=0.9, grounding=0.5, validation=1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "probability", "confidence"),
+    [
+        pytest.param([("1250", "gone")], None, 0.3, id="evidence"),
+        pytest.param([("1250", "fee")], 0.4, 0.4, id="tokens"),
+        pytest.param([("many", "fee")], None, 0.2, id="validation"),
+    ],
+)
+def test_the_threshold_acts_on_the_combined_figure(values, probability, confidence):
+    extraction = merge(variable("number", confidence_threshold=0.5), part(*values, probability=probability))
+    assert extraction.signals.said == 0.9
+    assert extraction.confidence == confidence
+    assert "low_confidence" in extraction.flags
+    lower = merge(variable("number", confidence_threshold=confidence), part(*values, probability=probability))
+    assert "low_confidence" not in lower.flags
+
+
+def test_a_part_that_could_not_be_read_makes_the_cell_incomplete():
+    extraction = merge(variable(), unread(), part(ACME), unread("too_long", (20, 30), RejectedCallError))
+    assert (extraction.accepted, extraction.flags, extraction.confidence) == (("Acme Inc.",), ("incomplete",), 0.5)
+    assert extraction.unread == (
+        Unread(start=5, end=10, reason="truncated"),
+        Unread(start=20, end=30, reason="too_long"),
+    )
+
+
+@pytest.mark.parametrize("kind", [OutputError, RejectedCallError])
+def test_a_cell_without_any_answer_has_the_first_error(kind):
+    with pytest.raises(kind) as caught:
+        merge(variable(), unread("malformed", kind=kind), unread("truncated", kind=kind))
+    assert caught.value.reason == "malformed"
+
+
+def test_a_default_stands_only_where_the_whole_document_states_nothing():
+    asked = variable(default="none")
+    assert merge(asked, part(status="not_stated"), part(status="not_stated")).accepted == ("none",)
+    assert merge(asked, part(status="not_stated"), part(status="not_applicable")).accepted == ("none",)
+    assert merge(asked, part(status="not_stated"), part(ACME)).accepted == ("Acme Inc.",)
+    assert merge(asked, part(status="not_stated"), part(status="unclear")).accepted == ()
+    assert merge(asked, part(status="not_applicable")).accepted == ()
+    unfinished = merge(asked, part(status="not_stated"), unread())
+    assert (unfinished.accepted, unfinished.flags) == ((), ("incomplete",))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "flags", "accepted"),
+    [
+        pytest.param("fee", (), ("x",), id="there"),
+        pytest.param("gone", ("evidence_absent",), (), id="absent"),
+        pytest.param("", ("no_evidence",), (), id="none"),
+    ],
+)
+def test_a_codebook_may_drop_what_has_no_evidence(evidence, flags, accepted):
+    extraction = check(variable(without_evidence="drop"), ("x", evidence))
+    (found,) = extraction.values
+    assert (extraction.flags, extraction.accepted, extraction.status) == (flags, accepted, "found")
+    assert found.problem == (None if accepted else "is dropped, as its evidence is not in the document")
+    assert found.raw == "x"
+
+
+def test_a_value_that_cannot_be_read_is_not_said_to_be_dropped():
+    (found,) = check(variable("number", without_evidence="drop"), ("many", "gone")).values
+    assert "dropped" not in found.problem
+
+
+def test_a_dropped_value_does_not_stand_in_the_way_of_a_proved_one():
+    asked = variable(without_evidence="drop")
+    extraction = merge(asked, part(("Bolt", "gone")), part(ACME))
+    assert extraction.accepted == ("Acme Inc.",)
+    assert "conflict" not in extraction.flags
+    assert check(variable("boolean", without_evidence="drop"), ("no", "")).accepted == (False,)
+
+
+def test_evidence_is_looked_for_in_the_part_that_gave_it():
+    extraction = merge(variable(), part(("x", "of"), span=SECOND), part(("x", "on"), span=FIRST))
+    places = [proof.start for proof in extraction.values[0].evidence]
+    assert places[0] >= MIDDLE > places[1]
+    (elsewhere,) = merge(variable(), part(("x", "two years"), span=FIRST)).values
+    assert elsewhere.evidence[0].start > MIDDLE  # only if it is not there
+
+
+REPEATED = assemble(
+    [Piece(kind="paragraph", text=text) for text in ("Pay 5 now.", "Rent. Pay 5 now.", "Heat. Pay 5 now. Water.")],
+    media_type="text/plain",
+    parser="test",
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "block", "within"),
+    [
+        pytest.param("Pay 5", 0, None, id="the first"),
+        pytest.param("Water", 2, None, id="near the other evidence"),
+        pytest.param("Pay 5", 1, 1, id="in the part that was asked"),
+    ],
+)
+def test_of_repeated_words_those_in_the_part_and_near_other_evidence_are_meant(first, block, within):
+    blocks = REPEATED.blocks
+    span = (blocks[within].start, len(REPEATED.text)) if within else (0, len(REPEATED.text))
+    given = part(("a", first), ("b", "Pay 5 now"), span=span)
+    extraction = check_answers([given], variable(max_values=2), Grounder(REPEATED.text, blocks), Conventions())
+    start = extraction.values[1].evidence[0].start
+    assert blocks[block].start <= start < blocks[block].end
+
+
+def test_values_are_read_by_the_codebooks_conventions():
+    extraction = merge(variable("date"), part(("01/05/2006", "1 May 2006")), date_order="DMY")
+    assert extraction.accepted == ("2006-05-01",)
+
+
+STATUSES = st.sampled_from(["found", "not_stated", "not_applicable", "unclear"])
+GIVEN = st.lists(st.sampled_from([ACME, BOLT, FEE, ("x", "gone"), ("y", "")]), max_size=3)
+PARTS = st.lists(
+    st.builds(
+        lambda values, status, sure: part(*values, status=status, confidence=sure), GIVEN, STATUSES, st.floats(0, 1)
+    )
+    | st.just(unread()),
+    min_size=1,
+    max_size=4,
+)
+RULES = st.sampled_from(["first", "most_confident", "join", "all"])
+
+
+@settings(deadline=None, database=None)
+@given(PARTS, RULES, st.integers(2, 3), st.sampled_from(["flag", "drop"]))
+def test_what_holds_for_whatever_parts_say(parts, rule, most, without):
+    asked = variable(
+        if_multiple_values=rule, max_values=most, without_evidence=without, default="none", confidence_threshold=0.5
+    )
+    answered = [one for one in parts if one.answer]
+    if not answered:
+        with pytest.raises(OutputError):
+            merge(asked, *parts)
+        return
+    extraction = merge(asked, *parts)
+    said = {given.value for one in answered if one.answer.status == extraction.status for given in one.answer.values}
+    assert {raw for found in extraction.values for raw in found.raw.split("; ")} <= said
+    assert len({found.value for found in extraction.values if found.value}) == sum(
+        found.value is not None for found in extraction.values
+    )
+    assert ("incomplete" in extraction.flags) == (len(answered) < len(parts))
+    assert ("low_confidence" in extraction.flags) == (extraction.confidence < asked.confidence_threshold)
+    assert extraction.confidence <= min(1.0, extraction.signals.said)
+    assert (extraction.default is None) or (extraction.status, len(answered)) == ("not_stated", len(parts))
+    if rule in ("first", "most_confident"):
+        assert sum(found.value is not None for found in extraction.values) <= most
+    again = merge(asked, *parts, *parts)
+    assert again.accepted == extraction.accepted  # the same parts twice say nothing new

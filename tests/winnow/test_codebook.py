@@ -337,6 +337,31 @@ UNIT = (
             id="default of a boolean",
         ),
         pytest.param(
+            book(variable(type="date", default="31.01.2024")),
+            "variable 'v' has a `default` that is not an ISO date such as 2024-01-31",
+            id="default of a date",
+        ),
+        pytest.param(
+            book(variable(type="category", categories=[{"value": "a", "label": "b"}], default="b")),
+            "variable 'v' has a `default` that is not one of its categories; add it to them",
+            id="default of a category",
+        ),
+        pytest.param(
+            book(variable(type="number", validation={"min": 1, "max": 5}, default=0)),
+            "variable 'v' has a `default` that is below the minimum, 1.0",
+            id="default below",
+        ),
+        pytest.param(
+            book(variable(type="number", validation={"allowed": [1, 2]}, default=3)),
+            "variable 'v' has a `default` that is not one of the allowed values: 1, 2",
+            id="default that is not allowed",
+        ),
+        pytest.param(
+            book(variable(type="date", validation={"max": "2024-01-31"}, default="2024-02-01")),
+            "variable 'v' has a `default` that is above the maximum, 2024-01-31",
+            id="default after",
+        ),
+        pytest.param(
             book(variable(default=[1])),
             "variable 'v': `default` must be a single text, number, true or false",
             id="default is a list",
@@ -360,6 +385,66 @@ UNIT = (
             book(variable(depends_on=[{"variable": "w"}])),
             "variable 'v' depends on 'w', which is not defined; add it",
             id="depends on nothing",
+        ),
+        pytest.param(
+            book(
+                variable(name="w", type="number"),
+                variable(depends_on=[{"variable": "W", "condition": "at_least", "value": "many"}]),
+            ),
+            "variable 'v' compares 'w' (number) with 'many', which holds no figure; correct the value",
+            id="at least no number",
+        ),
+        pytest.param(
+            book(
+                variable(name="w", type="date"),
+                variable(depends_on=[{"variable": "w"}, {"variable": "w", "condition": "in", "value": ["2006", "x"]}]),
+            ),
+            "variable 'v' compares 'w' (date) with 'x', which cannot be read as a date; the form is YYYY-MM-DD, "
+            "YYYY-MM or YYYY; correct the value",
+            id="in no date",
+        ),
+        pytest.param(
+            book(variable(name="w"), variable(depends_on=[{"variable": "w", "condition": "at_most", "value": "x"}])),
+            "variable 'v' compares 'w' with at_most, but only numbers and dates have an order; "
+            "use equals, not_equals or in",
+            id="order of texts",
+        ),
+        pytest.param(
+            book(variable(type="number"), checks=[{"expression": "v > 1"}, {"expression": "w > 1"}]),
+            "check 'w > 1' names 'w', which is not a variable; add it, or put quotes around it if it is text",
+            id="check of nothing",
+        ),
+        pytest.param(
+            book(variable(name="start date", type="date"), checks=[{"expression": "start_dat > '2024-01-01'"}]),
+            "check \"start_dat > '2024-01-01'\" names 'start_dat', which is not a variable; did you mean start_date?",
+            id="misspelt name in a check",
+        ),
+        pytest.param(
+            book(variable(), checks=[{"expression": "v >"}]),
+            "check 'v >' is not an expression: invalid syntax at its end",
+            id="check without an end",
+        ),
+        pytest.param(
+            book(variable(), checks=[{"expression": "v > 1"}]),
+            "check 'v > 1' compares a text with a number",
+            id="check of two types",
+        ),
+        pytest.param(
+            book(variable(), checks=[{"expression": "v.upper() == 'X'"}]),
+            "check \"v.upper() == 'X'\" calls something without a name; the functions are is_missing, abs, day, len, "
+            "max, min, month, round, sum, year",
+            id="check that calls a method",
+        ),
+        pytest.param(
+            book(variable(), checks=["v == 'x'"]),
+            "`checks.0` must be a mapping",
+            id="check is a text",
+        ),
+        pytest.param(
+            book(variable(type="nmber"), checks=[{"expression": "v > 1"}]),
+            "variable 'v': `type` is 'nmber', which is not a type; "
+            "use 'text', 'number', 'date', 'category' or 'boolean'",
+            id="check of a variable with another fault",
         ),
         pytest.param(book(unit_of_observation="page"), UNIT, id="unit"),
         pytest.param(book(unit_of_observation=5), UNIT, id="unit is a number"),
@@ -396,6 +481,9 @@ def test_one_problem(data, found):
         pytest.param({"type": "number", "default": 0}, id="default zero"),
         pytest.param({"type": "boolean", "default": False}, id="default false"),
         pytest.param({"type": "date", "default": "2024-01-31"}, id="default date"),
+        pytest.param({"type": "category", "categories": [{"value": "a"}], "default": "a"}, id="default category"),
+        pytest.param({"type": "number", "validation": {"min": 1}, "default": 1}, id="default at the minimum"),
+        pytest.param({"validation": {"allowed": ["Red"]}, "default": "none"}, id="default text may be another"),
         pytest.param({"confidence_threshold": 0}, id="threshold zero"),
         pytest.param(
             {"type": "category", "categories": [{"value": True}, {"value": 1.5}]}, id="values that YAML reads"
@@ -440,6 +528,33 @@ def test_every_problem_at_once_with_its_line():
         "line 23: variable 'C': `validation.pattern` is not a pattern that can be used (look-around, including "
         "look-ahead and look-behind, is not supported); look-around and back-references are not available",
     ]
+
+
+def test_conditions_and_checks_have_their_lines():
+    data = book(
+        variable(name="w", type="number"),
+        variable(depends_on=[{"variable": "w", "condition": "equals", "value": "x"}]),
+        checks=[{"expression": "w > 0"}, {"expression": "w > v", "message": "Too small."}],
+    )
+    lines = {
+        ("variables", 1): 5,
+        ("variables", 1, "depends_on", 0): 8,
+        ("checks", 1): 12,
+        ("checks", 1, "expression"): 12,
+    }
+    assert problems(data, lines) == [
+        "line 8: variable 'v' compares 'w' (number) with 'x', which holds no figure; correct the value",
+        "line 12: check 'w > v' compares a number with a text",
+    ]
+
+
+def test_conditions_and_checks_that_fit():
+    checked = book(
+        variable(name="Start Date", type="date"),
+        variable(depends_on=[{"variable": "start date", "condition": "at_least", "value": 2006}]),
+        checks=[{"expression": "is_missing(v) or year(start_date) >= 2006", "message": "v is for later years."}],
+    )
+    assert parse_codebook(checked).checks[0].message == "v is for later years."
 
 
 def test_the_error_says_it_all_in_one_text():

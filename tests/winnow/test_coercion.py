@@ -1,9 +1,12 @@
+from contextlib import suppress
+from time import perf_counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from winnow.codebook import Variable
-from winnow.coercion import CoercionError, broken_rule, coerce
+from winnow.coercion import CoercionError, Conventions, broken_rule, coerce
 
 
 def variable(kind="text", **more):
@@ -75,7 +78,6 @@ def test_numbers(raw, value):
         pytest.param("", id="empty"),
         pytest.param(" \n", id="blank"),
         pytest.param("many", id="word"),
-        pytest.param("five", id="number word"),
         pytest.param("NaN", id="NaN"),
         pytest.param("inf", id="inf"),
         pytest.param("-Infinity", id="infinity"),
@@ -88,7 +90,6 @@ def test_numbers(raw, value):
         pytest.param("5–10", id="range with a dash"),
         pytest.param("5 to 10", id="range in words"),
         pytest.param("about 5", id="about"),
-        pytest.param("5 million", id="million"),
         pytest.param("5M", id="M"),
         pytest.param("5 days", id="unit that was not asked"),
         pytest.param("1,2,3", id="list"),
@@ -151,7 +152,7 @@ def test_units(raw, unit, value):
         pytest.param("$5", "million USD", id="another scale"),
         pytest.param("5%", "USD", id="percent of a currency"),
         pytest.param("5 M", "m", id="short units keep their case"),
-        pytest.param("5 km", "m", id="end of another unit"),
+        pytest.param("5 rem", "m", id="end of another unit"),
     ],
 )
 def test_other_units_are_refused(raw, unit):
@@ -225,10 +226,37 @@ def test_false(raw):
     assert coerce(raw, BOOLEAN) is False
 
 
-@pytest.mark.parametrize("raw", ["", "maybe", "2", "yes and no", "not stated", "ja", "truе"])
+@pytest.mark.parametrize("raw", ["", "maybe", "partly", "n/a", "2", "yes and no", "not stated", "ja", "truе"])
 def test_neither(raw):
     with pytest.raises(CoercionError):
         coerce(raw, BOOLEAN)
+
+
+@pytest.mark.parametrize(
+    ("raw", "language", "value"),
+    [
+        ("Ja", "German", True),
+        ("NEIN", "de-AT", False),
+        ("oui", "Français", True),
+        ("sí", "Spanish (Mexico)", True),
+        ("não", "pt-BR", False),
+        ("HAYIR", "Turkish", False),
+        ("да", "русский", True),
+        ("はい", "日本語", True),
+        ("否", "zh", False),
+        ("لا", "Arabic", False),
+        ("yes", "German", True),
+        ("ja", "German, Dutch", True),
+    ],
+)
+def test_yes_and_no_of_the_language(raw, language, value):
+    assert coerce(raw, BOOLEAN, Conventions(language)) is value
+
+
+@pytest.mark.parametrize(("raw", "language"), [("oui", "German"), ("teilweise", "German"), ("ja", "Klingon")])
+def test_words_of_another_language_are_neither(raw, language):
+    with pytest.raises(CoercionError):
+        coerce(raw, BOOLEAN, Conventions(language))
 
 
 CATEGORY = variable(
@@ -251,16 +279,37 @@ CATEGORY = variable(
         pytest.param("STRASSE", "Straße", id="case folding"),
         pytest.param("fixed", "fixed", id="a value goes before another one's label"),
         pytest.param("5", "5", id="number"),
+        pytest.param("permanent (Permanent contract)", "permanent", id="value and label"),
+        pytest.param("Permanent - permanent CONTRACT", "permanent", id="value, dash and label"),
+        pytest.param("fixed – Fixed term", "fixed", id="value, long dash and label"),
+        pytest.param("Straße (fixed)", "Straße", id="value and label, the label is another one's value"),
     ],
 )
 def test_categories(raw, value):
     assert coerce(raw, CATEGORY) == value
 
 
-@pytest.mark.parametrize("raw", ["", "perm", "permanent, fixed", "permanent.", "other", "5.0"])
+@pytest.mark.parametrize(
+    "raw", ["", "perm", "permanent, fixed", "permanent.", "other", "5.0", "permanent (Fixed term)", "permanent ()"]
+)
 def test_not_a_category(raw):
     with pytest.raises(CoercionError):
         coerce(raw, CATEGORY)
+
+
+def test_a_label_goes_before_value_and_label_together():
+    twice = [{"value": "a", "label": "same"}, {"value": "same thing", "label": "other"}]
+    asked = variable("category", categories=[*twice, {"value": "b", "label": "a - same"}])
+    assert coerce("a - same", asked) == "b"
+    assert coerce("a (same)", asked) == "a"
+
+
+@pytest.mark.parametrize("raw", ["N/A", "not stated", "unknown", "-"])
+def test_words_for_nothing_are_text_like_any_other(raw):
+    assert coerce(raw, variable()) == raw
+    for kind in ("number", "date", "boolean"):
+        with pytest.raises(CoercionError):
+            coerce(raw, variable(kind))
 
 
 @pytest.mark.parametrize(
@@ -355,15 +404,55 @@ def test_every_date_is_read(day):
     assert coerce(f"{day:%d %B} {day.year:04}", DATE) == day.isoformat()
 
 
-@settings(deadline=None, database=None, max_examples=300)
+KINDS = {
+    "text": variable(validation={"allowed": ["Red"]}),
+    "number": variable("number", unit="kg"),
+    "date": DATE,
+    "boolean": BOOLEAN,
+    "category": CATEGORY,
+}
+WORDS = ["1", "2006", "5", "May", "mars", "mil", "million", "kg", "de", "1.", "März", "%", "€", "(", ")", "-", "two"]
+CONVENTIONS = [Conventions(), Conventions("German", "DMY"), Conventions("es, ja", "MDY"), Conventions("th", "YMD")]
+
+
+@settings(deadline=None, database=None, max_examples=500)
 @given(
     st.text(st.characters(exclude_categories=()), max_size=30)
-    | st.text("0123456789.,' -+()$€%eE/年月日ayM", max_size=15),
-    st.sampled_from(["text", "number", "date", "boolean"]),
+    | st.text("0123456789.,' -+()$€%eE/年月日ayMkgtbnmilo万億", max_size=15)
+    | st.lists(st.sampled_from(WORDS)).map(" ".join),
+    st.sampled_from(list(KINDS)),
+    st.sampled_from(CONVENTIONS),
 )
-def test_any_text_is_read_or_refused(raw, kind):
+def test_any_text_is_read_or_refused(raw, kind, conventions):
     try:
-        value = coerce(raw, variable(kind, unit="kg"))
+        value = coerce(raw, KINDS[kind], conventions)
     except CoercionError:
         return
-    assert isinstance(value, {"text": str, "number": float, "date": str, "boolean": bool}[kind])
+    assert isinstance(value, {"number": float, "boolean": bool}.get(kind, str))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param("a" + "\u0301\u0316" * 50_000, id="marks to be put in order"),
+        pytest.param("1" * 100_000, id="digits"),
+        pytest.param("(" * 100_000, id="brackets"),
+        pytest.param("1," * 50_000, id="separators"),
+        pytest.param("5 " + "million " * 12_000, id="magnitudes"),
+        pytest.param("1 " * 49 + "x", id="groups"),
+        pytest.param("ﷺ" * 900, id="letters that become eighteen"),
+        pytest.param("0e999999999", id="exponent of zero"),
+        pytest.param("1e999999999 million", id="exponent"),
+        pytest.param("1. März " * 12 + "2006", id="months"),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("conventions", CONVENTIONS)
+def test_hostile_text_takes_no_time(raw, kind, conventions):
+    seconds = []
+    for _ in range(3):  # the first loads what is known of the language
+        start = perf_counter()
+        with suppress(CoercionError):
+            coerce(raw, KINDS[kind], conventions)
+        seconds.append(perf_counter() - start)
+    assert min(seconds) < 0.05

@@ -1,10 +1,23 @@
 """One text of many pieces: every block is where it says, and nothing is in it that a store would refuse."""
 
+import re
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from winnow.documents import SEPARATOR, Block, Box, ParsedDocument, Piece, assemble, block_at, clean_text, text_hash
+from winnow.documents import (
+    SEPARATOR,
+    Block,
+    Box,
+    ParsedDocument,
+    Piece,
+    Word,
+    assemble,
+    block_at,
+    clean_text,
+    text_hash,
+)
 from winnow.exceptions import DocumentError
 
 BOX = Box(x0=72, y0=90, x1=540, y1=104)
@@ -118,6 +131,54 @@ def test_blocks_are_the_pieces_in_order_and_make_up_the_whole_text(pieces: list[
     assert [(block.kind, block.page) for block in document.blocks] == [(piece.kind, piece.page) for piece in kept]
     assert SEPARATOR.join(block_texts(document)) == document.text
     assert all(before.end < after.start for before, after in zip(document.blocks, document.blocks[1:], strict=False))
+
+
+# Words with boxes
+
+PLACE = (72.0, 90.0, 99.5, 104.0)
+
+
+def words_of(text: str) -> tuple[Word, ...]:
+    return tuple((*match.span(), *PLACE) for match in re.finditer(r"[^\s\0]+", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("one two", ["one", "two"], id="nothing to change"),
+        pytest.param(" \n one two\n", ["one", "two"], id="stripped"),
+        pytest.param("\0one\0\0 \0two\0", ["one", "two"], id="NUL"),
+        pytest.param("one\r\ntwo\r\n\r\nthree\rfour", ["one", "two", "three", "four"], id="line ends"),
+        pytest.param("o\x01ne tw\ud800o", ["one", "two"], id="within a word"),
+        pytest.param("one \x01 two", ["one", "two"], id="a word of which nothing is left"),
+    ],
+)
+def test_words_stay_at_their_places_when_the_text_is_cleaned(text: str, expected: list[str]) -> None:
+    piece = Piece(kind="paragraph", text=text, page=1, words=words_of(text))
+    before = Piece(kind="title", text="Before")
+    document = assemble([before, piece], media_type="application/pdf", parser="tested 1.0")
+    block = document.blocks[1]
+    in_block = document.text[block.start : block.end]
+
+    assert [in_block[start:end] for start, end, *_ in block.words] == expected
+    assert {word[2:] for word in block.words} == {PLACE}
+
+
+@settings(deadline=None, database=None)
+@given(text=TEXTS)
+def test_words_at_their_places_are_the_words_cleaned(text: str) -> None:
+    words = words_of(text)
+    try:
+        document = assemble(
+            [Piece(kind="paragraph", text=text, words=words)], media_type="text/plain", parser="tested 1.0"
+        )
+    except DocumentError:
+        return
+    cleaned = [clean_text(text[start:end]) for start, end, *_ in words]
+
+    assert [document.text[start:end] for start, end, *_ in document.blocks[0].words] == [
+        word for word in cleaned if word
+    ]
 
 
 # Hashes and words

@@ -1,13 +1,13 @@
 """Counts that add up, and samples that can be drawn again."""
 
 from collections import Counter
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from winnow.jobs import UNFINISHED, CellRef, Counts, JobOptions, draw_sample
+from winnow.jobs import UNFINISHED, CellRef, Counts, JobOptions, WorkItem, draw_sample
 
 COUNTS = st.builds(Counts, **{field.name: st.integers(0, 10**6) for field in fields(Counts)})
 IDS = st.lists(st.integers(1, 10**9), unique=True, max_size=60)
@@ -76,8 +76,17 @@ def test_requests_are_the_same_where_all_their_options_are() -> None:
     assert asked == JobOptions(kind="sample", model="baseline", variables=("a", "b"), sample=5, seed=1)
     assert asked != JobOptions(kind="sample", model="baseline", variables=("a", "b"), sample=5, seed=2)
     assert asked != JobOptions(kind="sample", model="baseline", variables=("b", "a"), sample=5, seed=1)
+    assert asked != replace(asked, budget=1.0)
+    assert asked != replace(asked, variables_per_call=0)
     with pytest.raises(FrozenInstanceError):
         asked.seed = 2
+
+
+def test_a_job_goes_on_with_another_budget_and_other_groups() -> None:
+    asked = JobOptions(kind="full", model="baseline", variables=("a",), seed=1)
+
+    assert replace(asked, variables_per_call=4, budget=2.5).task == asked.task == asked
+    assert replace(asked, model="openai:gpt-5", budget=2.5).task != asked.task
 
 
 def test_a_job_that_may_go_on_is_running_or_paused() -> None:
@@ -85,4 +94,7 @@ def test_a_job_that_may_go_on_is_running_or_paused() -> None:
 
 
 def test_what_prefect_knows_of_a_cell_are_names_and_ids() -> None:
-    assert [field.name for field in fields(CellRef)] == ["id", "job", "document", "variable"]
+    assert [field.name for field in fields(CellRef)] == [
+        "id", "document_id", "document", "variable", "entity", "layer", "pending", "checked", "unit",
+    ]  # fmt: skip
+    assert [field.name for field in fields(WorkItem)] == ["cells", "document", "variable", "check"]

@@ -34,6 +34,8 @@ def test_every_setting_has_its_default(folder: Path) -> None:
         "concurrency": 16,
         "timeout_seconds": 120.0,
         "max_file_mb": 200,
+        "logprobs": False,
+        "prices": None,
     }
 
 
@@ -43,6 +45,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "concurrency": ("64", 64),
     "timeout_seconds": ("0.5", 0.5),
     "max_file_mb": ("1", 1),
+    "logprobs": ("true", True),
+    "prices": ("/srv/prices.yaml", Path("/srv/prices.yaml")),
 }
 
 

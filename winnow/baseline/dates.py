@@ -17,6 +17,15 @@ _MONTHS = {
     )
     for name in names.split()
 }  # fmt: skip
+WEEKDAYS = frozenset(
+    day
+    for week in (
+        "monday tuesday wednesday thursday friday saturday sunday",
+        "montag dienstag mittwoch donnerstag freitag samstag sonnabend sonntag",
+        "lundi mardi mercredi jeudi vendredi samedi dimanche",
+    )
+    for day in week.split()
+)
 _MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _YEAR = r"(?:1[5-9]|20|21)[0-9]{2}"
 _FORMS = tuple(

@@ -52,6 +52,7 @@ class Index:
     spans: list[tuple[int, int]]
     language: str
     postings: dict[str, dict[int, float]] = field(default_factory=dict)
+    whole: "Index | None" = None  # of the document, where the text is a part of it
 
     def rarity(self, root: str) -> float:
         """How much it says that a passage holds this word: the inverse document frequency, between 1 and 5."""
@@ -70,10 +71,14 @@ class Index:
         return self.text[start:end]
 
     @cached_property
+    def american(self) -> bool:
+        """Whether the document writes its dates with the month first."""
+        return self.whole.american if self.whole else self.language == "en" and _is_american(self.text)
+
+    @cached_property
     def dates(self) -> dict[int, list[FoundDate]]:
         """The dates of each passage that has any."""
-        american = self.language == "en" and _is_american(self.text)
-        found = ((i, find_dates(self.text, p.start, p.end, american)) for i, p in enumerate(self.passages))
+        found = ((i, find_dates(self.text, p.start, p.end, self.american)) for i, p in enumerate(self.passages))
         return {number: dates for number, dates in found if dates}
 
     @cached_property
@@ -98,6 +103,11 @@ def _is_american(text: str) -> bool:
 @lru_cache(maxsize=16)
 def index_of(text: str) -> Index:
     """The index of a document's text. Kept for the next cells of the document; safe to call from many threads."""
+    return build_index(text)
+
+
+def build_index(text: str, whole: Index | None = None) -> Index:
+    """The index of a text; of a part of a document, in the language of the whole."""
     stems: list[str] = []
     spans: list[tuple[int, int]] = []
     passages: list[Passage] = []
@@ -113,7 +123,7 @@ def index_of(text: str) -> Index:
         if _is_heading(text[start:end], kind, len(stems) - first):
             heading, since = len(passages) - 1, 0
     small = [text[start:end].casefold() for start, end in spans[:4000] if end - start < 7]
-    index = Index(text, passages, stems, spans, language(small))
+    index = Index(text, passages, stems, spans, whole.language if whole else language(small), whole=whole)
     _fill_postings(index)
     return index
 

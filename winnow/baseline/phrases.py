@@ -22,6 +22,8 @@ from winnow.baseline.words import WORD, stem, stems
 
 _LEAST = 0.45
 _LEAST_SENTENCE = 1.0
+LAST_RESORT = 0.3
+"""The confidence in a whole sentence where no shorter value can be told."""
 _FORM = re.compile(r"[^\W\d_]+|\d+|\s+|.", re.DOTALL)
 _UPPER = "A-ZÄÖÜÀÁÂÇÈÉÊËÌÍÎÏÑÒÓÔÕØÅÆÙÚÛÝŠŽŁĆ"
 _NAME = re.compile(
@@ -73,7 +75,7 @@ def _short_sentence(index: Index, question: Question) -> Reading | None:
     said = index.quote(start, end)
     if hit.passage.label or not said.endswith(".") or not 4 <= len(said.split()) <= 20:
         return None
-    return stated(index, [(_tidy(question, said).rstrip("."), (start, end))], 0.3)
+    return stated(index, [(_tidy(question, said).rstrip("."), (start, end))], LAST_RESORT)
 
 
 def _allowed(index: Index, question: Question) -> Reading:
@@ -179,7 +181,7 @@ def _beside(index: Index, question: Question) -> Iterator[Candidate]:
     """Names and quoted phrases near the variable's words, rare ones before those used all over the document."""
     for hit in ranked(index, question, most=10):
         words = keywords(index, hit.passage, question)
-        for start, end in _names(index, hit.passage, question):
+        for start, end in names(index, hit.passage, question):
             value = _tidy(question, index.quote(start, end))
             weight = _rarity(index, question, value) * _likeness(question, value)
             near = 0.2 + 0.8 * closeness(start, end, words)
@@ -189,7 +191,7 @@ def _beside(index: Index, question: Question) -> Iterator[Candidate]:
                 yield Candidate(value, evidence_in(index, hit.passage, start, end), min(1.3, hit.score) * near * weight)
 
 
-def _names(index: Index, passage: Passage, question: Question) -> Iterator[tuple[int, int]]:
+def names(index: Index, passage: Passage, question: Question) -> Iterator[tuple[int, int]]:
     """Quoted phrases and runs of capitalised words, less the article they begin with."""
     for match in _QUOTED.finditer(index.text, passage.start, passage.end):
         yield match.span(1)

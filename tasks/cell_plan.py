@@ -1,0 +1,123 @@
+"""Which cells a document or an entity has, and the key of all that shapes each one's answer.
+
+The key is known before any call. Two cells with the same key are the same question, so that the answer of one serves
+the other: in the next job, and in another that runs at the same time.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from db.cells import PlannedCell
+from tasks import models
+from winnow.answers import ENVELOPE_SCHEMA
+from winnow.checks import compile_check
+from winnow.codebook import Codebook, VariableType, name_key
+from winnow.conditions import layers, with_parents
+from winnow.entities import FoundEntity
+from winnow.extractions import Extraction
+from winnow.projects import PromptVersion
+from winnow.prompts import question_key
+
+ENGINE = "1"
+"""Changes with the way in which answers are asked for and read: then stored replies are read again."""
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """What a job asks of every document."""
+
+    model: str
+    rules: str
+    codebook: Codebook
+    prompts: tuple[PromptVersion, ...]  # of the variables asked
+    unit: PromptVersion | None = None  # that asks for a document's entities
+
+    def of_document(self, document_id: int, text_hash: str, tokens: int) -> list[PlannedCell]:
+        """A document's cells: its variables, or where rows are entities the cell that lists them."""
+        if self.unit is None:
+            return self._cells(document_id, self._about(text_hash, tokens > self.codebook.chunking.whole_up_to))
+        shaping = [*self._about(text_hash, tokens > self.codebook.chunking.tokens), self._parameters("text")]
+        return [
+            PlannedCell(
+                document_id=document_id, prompt_id=self.unit.id, question_key=question_key([*shaping, self.unit.text])
+            )
+        ]
+
+    def of_entities(
+        self, document_id: int, text_hash: str, tokens: int, entities: Iterable[tuple[int, FoundEntity]]
+    ) -> list[PlannedCell]:
+        """The cells of a document's entities, given with their ids."""
+        about = self._about(text_hash, tokens > self.codebook.chunking.tokens)
+        return [
+            cell
+            for entity_id, entity in entities
+            for cell in self._cells(document_id, [*about, _shown(entity)], entity_id)
+        ]
+
+    def _cells(self, document_id: int, about: list[Any], entity_id: int | None = None) -> list[PlannedCell]:
+        keys: dict[str, str] = {}
+        planned = []
+        for layer, prompts in enumerate(self._layers):
+            for prompt in prompts:
+                variable = prompt.variable
+                parents = [keys[name_key(dependency.variable)] for dependency in variable.depends_on]
+                shaping = [*about, self._parameters(variable.type), prompt.text, parents]
+                key = keys[name_key(variable.name)] = question_key(shaping)
+                planned.append(
+                    PlannedCell(
+                        document_id=document_id, prompt_id=prompt.id, entity_id=entity_id, question_key=key,
+                        layer=layer,
+                    )
+                )  # fmt: skip
+        concerned = {prompt.id for prompt in self.prompts if name_key(prompt.variable.name) in self._checked}
+        seen = [[check.model_dump() for check in self.codebook.checks], sorted(keys.items())]
+        check_key = question_key(seen) if concerned else None
+        return [replace(cell, check_key=check_key) if cell.prompt_id in concerned else cell for cell in planned]
+
+    def _about(self, text_hash: str, in_chunks: bool) -> list[Any]:
+        chunking = self.codebook.chunking.model_dump() if in_chunks else None
+        conventions = [self.codebook.language, self.codebook.date_order]
+        return [ENGINE, self.model, self.rules, _SCHEMA, text_hash, conventions, chunking]
+
+    def _parameters(self, variable_type: VariableType) -> dict[str, Any]:
+        return self._known_parameters[variable_type]
+
+    @cached_property
+    def _known_parameters(self) -> dict[VariableType, dict[str, Any]]:
+        types: set[VariableType] = {"text", *(prompt.variable.type for prompt in self.prompts)}
+        return {variable_type: models.parameters(self.model, variable_type) for variable_type in types}
+
+    @cached_property
+    def _layers(self) -> Sequence[Sequence[PromptVersion]]:
+        by_name = {prompt.variable.name: prompt for prompt in self.prompts}
+        variables = [prompt.variable for prompt in self.prompts]
+        return [[by_name[variable.name] for variable in layer] for layer in layers(variables)]
+
+    @cached_property
+    def _checked(self) -> set[str]:
+        """The variables that a check of the codebook names, by `name_key`."""
+        checks = (compile_check(check.expression, self.codebook.variables) for check in self.codebook.checks)
+        return {name_key(name) for check in checks for name in check.names}
+
+
+_SCHEMA = question_key(ENVELOPE_SCHEMA)
+
+
+def _shown(entity: FoundEntity) -> list[Any]:
+    """What of an entity shapes the questions about it."""
+    places = [(place.start, place.end) for proof in entity.evidence for place in proof.places]
+    return [entity.key, entity.name, entity.evidence[0].quote, places]
+
+
+def chosen_prompts(names: Sequence[str], prompts: Sequence[PromptVersion]) -> tuple[PromptVersion, ...]:
+    """The prompts of these variables and of all that they depend on; of all variables where none is named."""
+    variables = [prompt.variable for prompt in prompts]
+    wanted = {variable.name for variable in with_parents(names, variables)} if names else None
+    return tuple(prompt for prompt in prompts if wanted is None or prompt.variable.name in wanted)
+
+
+def checked_key(key: str, extraction: Extraction) -> str:
+    """The key of what a row's checks made of an extraction: another question than the one without them."""
+    return question_key([key, "checked", [str(value) for value in extraction.accepted], extraction.detail])

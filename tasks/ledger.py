@@ -1,0 +1,179 @@
+"""The ledger as an `Asker`: gives the stored reply to a request, or buys one, once for everybody who asks the same."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from db import calls
+from db.calls import Order
+from db.session import transaction
+from tasks import models
+from tasks.job_context import JobContext
+from winnow.answers import ENVELOPE_SCHEMA
+from winnow.asking import Request
+from winnow.calls import Reply, Usage
+from winnow.estimates import CallPlan, call_estimate
+from winnow.exceptions import BudgetReachedError, DefinitionError, RateLimitedError, StayingError
+from winnow.prices import cost, is_estimated
+from winnow.prompts import Prompt, build_prompt, request_key
+from winnow.tokens import count_tokens
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY = 0.5  # seconds between looks whether another worker's call has been answered
+_PATIENCE = 900.0  # seconds for which a request is made again whenever its provider has said when to come back
+
+LIST_ANSWERS = 20
+"""A list of entities is as long an answer as so many variables."""
+
+SCHEMA_TOKENS = count_tokens(json.dumps(ENVELOPE_SCHEMA))
+"""The form of the reply, which providers count as a part of the prompt where they take it."""
+
+
+@dataclass(frozen=True)
+class _Bought:
+    call_id: int
+    reply: Reply
+    cost: float | None
+    estimated: bool
+
+
+class Ledger:
+    """The calls of some cells of one document. Threads may share it."""
+
+    def __init__(self, context: JobContext, document_id: int, text: str, prompt_ids: Mapping[str, int]) -> None:
+        """`prompt_ids`: of each variable that may be asked, by its name."""
+        self._context, self._document_id, self._text = context, document_id, text
+        self._prompt_ids = prompt_ids
+        self._heard: dict[str, tuple[int, Reply]] = {}
+        self._bought: list[_Bought] = []
+        self._lock = threading.Lock()
+
+    @property
+    def call_ids(self) -> list[int]:
+        """The calls that were asked or looked up so far."""
+        return [call_id for call_id, _ in self._heard.values()]
+
+    def ask(self, request: Request) -> Reply:
+        """As `winnow.asking.Asker`. What was bought before is stored first: only the last reply waits for its cells."""
+        prompt = build_prompt(self._context.rules, self._text[slice(*request.span)], request.question)
+        order = self._order(request, prompt)
+        if order.request_key in self._heard:
+            return self._heard[order.request_key][1]
+        self._store_bought()
+        self._heard[order.request_key] = self._answered(order, prompt, request)
+        return self._heard[order.request_key][1]
+
+    def reject(self, request: Request, reason: str) -> None:
+        """As `winnow.asking.Asker`."""
+        prompt = build_prompt(self._context.rules, self._text[slice(*request.span)], request.question)
+        heard = self._heard.get(self._order(request, prompt).request_key)
+        if heard:
+            self.store(lambda connection: calls.reject(connection, heard[0], reason))
+
+    def store(self, write: Callable[[Connection], Any] = lambda _: None) -> None:
+        """Store what was bought, and what `write` adds, in one transaction.
+
+        It was paid for: while the database is away for a moment, it is tried again and again.
+        """
+        with self._lock:
+            waiting = list(self._bought)
+        for wait in (0.2, 0.5, 1, 2, 4, 8, 15, 30, None):
+            try:
+                with transaction() as connection:
+                    for one in waiting:
+                        calls.keep_reply(connection, one.call_id, one.reply, cost=one.cost, estimated=one.estimated)
+                    write(connection)
+                break
+            except (OperationalError, DefinitionError):
+                if wait is None:
+                    raise
+                logger.warning("A reply could not be stored; trying again in %s s", wait)
+                time.sleep(wait)
+        with self._lock:
+            self._bought = [one for one in self._bought if one not in waiting]
+
+    def _answered(self, order: Order, prompt: Prompt, request: Request) -> tuple[int, Reply]:
+        """The call that has the reply, and the reply. To wait as long as the provider asks for is no failed try."""
+        patient_until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                with self._context.gate.slot():
+                    with transaction() as connection:
+                        intent = calls.intend(connection, order, self._context.worker)
+                    if not intent.elsewhere:
+                        return intent.call_id, intent.reply or self._buy(intent.call_id, order, prompt, request)
+            except RateLimitedError as error:
+                if error.retry_after is None or time.monotonic() + error.retry_after > patient_until:
+                    raise
+            else:
+                self._store_bought()  # whoever asks it may be waiting for a reply that this ledger holds back
+                time.sleep(_LOOK_EVERY)
+
+    def _store_bought(self) -> None:
+        if self._bought:
+            self.store()
+
+    def _order(self, request: Request, prompt: Prompt) -> Order:
+        model = self._context.model
+        shaping = [models.parameters(model, one.variable.type) for one in request.asked]
+        parameters = min(shaping, key=lambda given: given.get("temperature", 0))  # the most careful of the group's
+        key = request_key(model=model, parameters=parameters, schema=ENVELOPE_SCHEMA, prompt=prompt)
+        known = (self._prompt_ids.get(one.variable.name) for one in request.asked)
+        return Order(
+            request_key=key, job_id=self._context.job_id, document_id=self._document_id,
+            prompt_ids=tuple(dict.fromkeys(prompt_id for prompt_id in known if prompt_id is not None)),
+            model=model, parameters=parameters,
+        )  # fmt: skip
+
+    def _buy(self, call_id: int, order: Order, prompt: Prompt, request: Request) -> Reply:
+        price, budget = self._context.price, self._context.budget
+        most = call_estimate(self._plan(prompt, request), price) if price and budget.limited else 0.0
+        try:
+            with budget.reserved(most):
+                reply = models.ask(order.model, order.parameters, prompt, cache_key=prompt.cache_key)
+                spent = cost(price, reply.usage, self._usage(prompt, reply)) if price else None
+                budget.spend(spent or 0.0)
+        except Exception as error:  # raised again: whatever it was, the ledger says that no reply came
+            self._warn(error)
+            name = getattr(error, "reason", "internal_error")
+            self.store(lambda connection: calls.keep_failure(connection, call_id, name))
+            raise
+        with self._lock:
+            self._bought.append(_Bought(call_id, reply, spent, is_estimated(reply.usage)))
+        return reply
+
+    def _warn(self, error: Exception) -> None:
+        """Keep the others from meeting the same, while this call still has its slot, so that none slips through."""
+        if isinstance(error, RateLimitedError):
+            self._context.gate.hold(error.retry_after or 0.0)
+        elif isinstance(error, StayingError | BudgetReachedError):
+            self._context.gate.close(str(error))
+
+    def _plan(self, prompt: Prompt, request: Request) -> CallPlan:
+        return CallPlan(
+            prefix_tokens=SCHEMA_TOKENS + _tokens(prompt.system) + _tokens(prompt.document),
+            question_tokens=count_tokens(prompt.question),
+            variables=len(request.asked) + (LIST_ANSWERS if request.question.listing else 0),
+        )
+
+    def _usage(self, prompt: Prompt, reply: Reply) -> Usage | None:
+        """Our own count, where the provider gave none."""
+        if not is_estimated(reply.usage):
+            return None
+        asked = SCHEMA_TOKENS + _tokens(prompt.system) + _tokens(prompt.document) + count_tokens(prompt.question)
+        return Usage(prompt_tokens=asked, cached_tokens=0, completion_tokens=count_tokens(reply.text))
+
+
+@lru_cache(maxsize=64)
+def _tokens(text: str) -> int:
+    """Of a text that many calls share."""
+    return count_tokens(text)
