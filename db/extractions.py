@@ -93,16 +93,9 @@ _OF_ENTITIES = """
     EXISTS (SELECT FROM variable WHERE project_id = :project AND kind = 'unit' AND position IS NOT NULL)
 """
 
-# The rows: documents, or the entities that each document's newest accepted list names. A document whose list is not
-# there has one row without an entity, which says why.
-_ROWS = """
-    SELECT document.id AS document_id, document.name AS document, document.sha256,
-        document.status AS document_status, document.reason AS document_reason,
-        listing.status AS listing_status, listing.reason AS listing_reason,
-        entity.id AS entity_id, entity.key, entity.name AS entity, listed.position AS entity_position
-    FROM document
-    LEFT JOIN LATERAL (
-        SELECT extraction.entity_ids, cell.status, cell.reason
+# Of a document, the newest accepted list of its entities, or else why there is none.
+_LISTING = """LEFT JOIN LATERAL (
+        SELECT extraction.*, cell.reason, cell.status AS cell_status
         FROM variable JOIN prompt ON prompt.variable_id = variable.id
             JOIN cell ON cell.prompt_id = prompt.id AND cell.document_id = document.id
             LEFT JOIN extraction ON extraction.id = cell.extraction_id
@@ -110,7 +103,17 @@ _ROWS = """
             AND cell.status IN ('extracted', 'flagged', 'failed')
             AND (cast(:job AS bigint) IS NULL OR cell.job_id = :job)
         ORDER BY prompt.version DESC, cell.extraction_id IS NULL, cell.job_id DESC LIMIT 1
-    ) AS listing ON true
+    ) AS listing ON true"""
+
+# The rows: documents, or the entities that each document's newest accepted list names. A document whose list is not
+# there has one row without an entity, which says why.
+_ROWS = f"""
+    SELECT document.id AS document_id, document.name AS document, document.sha256,
+        document.status AS document_status, document.reason AS document_reason,
+        listing.cell_status AS listing_status, listing.reason AS listing_reason,
+        entity.id AS entity_id, entity.key, entity.name AS entity, listed.position AS entity_position
+    FROM document
+    {_LISTING}
     LEFT JOIN LATERAL unnest(listing.entity_ids) WITH ORDINALITY AS listed (id, position) ON true
     LEFT JOIN entity ON entity.id = listed.id
     WHERE document.project_id = :project
@@ -178,16 +181,7 @@ _ACCOUNTS = text(f"""
         rows.asked > 0 OR listing.cell_status IS NOT NULL AS asked, rows.rows, rows.without,
         coalesce(rows.unread, '[]'::jsonb) AS unread
     FROM document
-    LEFT JOIN LATERAL (
-        SELECT extraction.*, cell.reason, cell.status AS cell_status
-        FROM variable JOIN prompt ON prompt.variable_id = variable.id
-            JOIN cell ON cell.prompt_id = prompt.id AND cell.document_id = document.id
-            LEFT JOIN extraction ON extraction.id = cell.extraction_id
-        WHERE variable.project_id = :project AND variable.kind = 'unit' AND variable.position IS NOT NULL
-            AND cell.status IN ('extracted', 'flagged', 'failed')
-            AND (cast(:job AS bigint) IS NULL OR cell.job_id = :job)
-        ORDER BY prompt.version DESC, cell.extraction_id IS NULL, cell.job_id DESC LIMIT 1
-    ) AS listing ON true
+    {_LISTING}
     LEFT JOIN LATERAL (
         SELECT count(*) AS asked,
             count(DISTINCT coalesce(newest.entity_id, 0)) FILTER (WHERE newest.extraction_id IS NOT NULL) AS rows,

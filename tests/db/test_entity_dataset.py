@@ -79,7 +79,7 @@ def test_a_document_with_a_failed_list_has_one_row_that_says_why(connection, pro
     fail_listing(connection, protests, "too_long")
     why = ("failed", "too_long")
     assert rows(connection, protests) == [("a.pdf", None, {"place": why, "size": why})]
-    assert extractions.dataset(connection, protests.id)[0].completeness is None
+    assert extractions.dataset(connection, protests.id)[0].completeness == "truncated"
 
 
 @pytest.mark.parametrize("names", [(), None], ids=["empty", "not listed yet"])
