@@ -18,6 +18,11 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from hypothesis import settings as hypothesis_settings
+
+# CI looks at the same examples in every run, so that red means a change; whoever works on the code gets new ones.
+hypothesis_settings.register_profile("repeatable", derandomize=True)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 _FOREIGN = ("WINNOW_", "OPENAI_", "PREFECT_", "LANGCHAIN_", "LANGSMITH_", "PG", "XDG_RUNTIME_DIR")
 

@@ -10,6 +10,7 @@ from winnow.answers import Answer
 from winnow.baseline import VERSION, answer_question
 from winnow.baseline.passages import index_of
 from winnow.baseline.words import WORD
+from winnow.documents import clean_text
 
 KIND = [{"value": "indoor", "label": "Indoor"}, {"value": "open_air", "label": "Open air", "description": "In a park."}]
 
@@ -480,6 +481,7 @@ def test_any_text_has_an_answer_with_verbatim_evidence(document: str, variable: 
 def test_any_text_has_entities_with_verbatim_evidence(
     document: str, by: list[dict[str, Any]], data: st.DataObject
 ) -> None:
+    document = clean_text(document)  # as every stored document is
     unit = {"variable": "fee", "type": "entities", "definition": "Ada Quill in May", "identified_by": by}
     found, count = answer_question(document, [unit, asked("number of fee", "number")]).answers
     assert found.status == ("found" if found.values else "not_stated")
