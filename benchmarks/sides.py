@@ -31,20 +31,30 @@ def _measured(work: Any) -> dict[str, float]:
 
 def winnow(documents: int, variables: int, slots: int) -> dict[str, float]:
     """Winnow's own job: plan, ask, ground, store, with Prefect showing it."""
+    name = prepared(range(documents), variables)
+    from flows.prefect_environment import use_prefect
+
+    use_prefect()
+    from flows.extract_variables import extract_variables
+
+    return _measured(lambda: extract_variables(name, model=MODEL, concurrency=slots))
+
+
+def prepared(numbers: range, variables: int) -> str:
+    """The name of a new project with the documents of these numbers."""
     from db import documents as stored
     from db import projects
     from db.session import transaction
     from db.upgrade import ready
-    from flows.prefect_environment import use_prefect
     from tasks.parsers import parse_document
     from winnow.parse_codebook import parse_codebook
 
     ready()
-    name = f"bench {documents} {variables} {time.time_ns()}"
+    name = f"bench {numbers.start} {variables} {time.time_ns()}"
     with transaction() as connection:
         projects.apply_codebook(connection, parse_codebook(corpus.codebook(name, variables)))
         project = projects.get(connection, name)
-    for number in range(documents):
+    for number in numbers:
         data = corpus.document(number).encode()
         parsed = parse_document(data, f"{number}.txt")
         with transaction() as connection:
@@ -56,10 +66,7 @@ def winnow(documents: int, variables: int, slots: int) -> dict[str, float]:
                 size_bytes=len(data),
                 parsed=parsed,
             )
-    use_prefect()
-    from flows.extract_variables import extract_variables
-
-    return _measured(lambda: extract_variables(name, model=MODEL, concurrency=slots))
+    return name
 
 
 def langchain(documents: int, variables: int, slots: int) -> dict[str, float]:

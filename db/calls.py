@@ -41,7 +41,14 @@ _INTEND = text("""
         WHERE call.status = 'failed' OR (call.status = 'intended' AND (
             call.started_at < now() - make_interval(secs => :overdue)
             OR NOT EXISTS (SELECT FROM worker WHERE worker.id = call.worker_id AND worker.lease_until > now())))
-    RETURNING id
+    RETURNING id, coalesce((
+        SELECT CASE WHEN state <> 'closed' OR not_before > clock_timestamp() THEN 'held'
+            WHEN failures > 0 THEN 'failing' END
+        FROM provider WHERE provider.key = :provider), 'clear') AS provider
+""")
+_BEGIN = text("""
+    WITH begun AS (UPDATE call SET started_at = now() WHERE id = :call AND status = 'intended')
+    SELECT status FROM job WHERE id = :job
 """)
 _NEWEST = text("""
     SELECT call.*, job.status AS job_status FROM job LEFT JOIN call ON call.request_key = :key
@@ -50,8 +57,11 @@ _NEWEST = text("""
 """)
 
 
-def intend(connection: Connection, order: Order, worker_id: int) -> Intent:
+def intend(connection: Connection, order: Order, worker_id: int, provider: str | None = None) -> Intent:
     """Note that a call is about to be made.
+
+    Args:
+        provider: the key of `db.providers` that is about to be used.
 
     Returns:
         The intent; with the stored reply where the same request is answered already, so that it is not bought again,
@@ -64,16 +74,28 @@ def intend(connection: Connection, order: Order, worker_id: int) -> Intent:
         "key": order.request_key, "job": order.job_id, "document": order.document_id,
         "prompts": list(order.prompt_ids), "worker": worker_id, "model": order.model,
         "parameters": json.dumps(order.parameters), "overdue": OVERDUE_SECONDS,
+        "provider": provider,
     }  # fmt: skip
-    call_id = connection.scalar(_INTEND, values)
-    if call_id is not None:
-        return Intent(call_id=call_id)
+    intended = connection.execute(_INTEND, values).one_or_none()
+    if intended is not None:
+        return Intent(call_id=intended.id, provider=intended.provider)
     row = connection.execute(_NEWEST, values).one()
     if row.job_status != "running":
         raise JobStoppedError(f"the job is {row.job_status}")
     if row.id is None or row.status == "intended":
         return Intent(call_id=row.id or 0, elsewhere=True)
     return Intent(call_id=row.id, reply=_reply(row))
+
+
+def begin(connection: Connection, call_id: int, job_id: int) -> None:
+    """Note that a call which had to wait for its provider goes out now.
+
+    Raises:
+        JobStoppedError: in the meantime the job was stopped.
+    """
+    status = connection.scalar(_BEGIN, {"call": call_id, "job": job_id})
+    if status != "running":
+        raise JobStoppedError(f"the job is {status}")
 
 
 def _reply(row: Row[Any]) -> Reply:

@@ -260,6 +260,16 @@ def end(connection: Connection, cell_id: int, status: CellStatus, reason: str, d
     return ended.rowcount > 0
 
 
+def reopen_failed(connection: Connection, job_id: int) -> int:
+    """Make the cells of a job that failed or were skipped pending again. Returns how many."""
+    reopened = connection.execute(
+        update(_cell)
+        .where(_cell.c.job_id == job_id, _cell.c.status.in_(("failed", "skipped")))
+        .values(status="pending", reason=None, detail=None)
+    )
+    return reopened.rowcount
+
+
 def failures(connection: Connection, job_id: int) -> dict[str, int]:
     """Cells that failed or were skipped, by reason, the most frequent first."""
     rows = connection.execute(

@@ -1,6 +1,7 @@
 """Jobs, their events, and the lock that keeps two processes off one job."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -26,7 +27,7 @@ def held(job_id: int) -> Iterator[None]:
     """
     with connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if not connection.scalar(select(func.pg_try_advisory_lock(_lock_key(job_id)))):
-            raise _busy(job_id)
+            raise busy(job_id)
         try:
             yield
         finally:
@@ -34,7 +35,8 @@ def held(job_id: int) -> Iterator[None]:
                 connection.execute(select(func.pg_advisory_unlock(_lock_key(job_id))))
 
 
-def _busy(job_id: int) -> BusyError:
+def busy(job_id: int) -> BusyError:
+    """What to say of a job that another process runs."""
     return BusyError(f"Job {job_id} is being run by another process; watch it with `winnow job {job_id}`.")
 
 
@@ -77,19 +79,54 @@ def unfinished(connection: Connection, project_id: int, options: JobOptions) -> 
 
 
 def abandon_others(connection: Connection, project_id: int, job_id: int) -> None:
-    """Cancel the project's other unfinished jobs of this kind that no process holds: this one takes their place."""
-    kind = select(_job.c.kind).where(_job.c.id == job_id).scalar_subquery()
+    """Cancel the project's other unfinished samples that no process holds: this one takes their place."""
     rows = connection.scalars(
         select(_job.c.id).where(
             _job.c.project_id == project_id,
             _job.c.status.in_(UNFINISHED),
             _job.c.id != job_id,
-            _job.c.kind == kind,
+            _job.c.kind == "sample",
         )
     )
     for other in list(rows):
-        if connection.scalar(select(func.pg_try_advisory_xact_lock(_lock_key(other)))):
+        if not is_held(connection, other):
             set_status(connection, other, "cancelled", f"superseded by job {job_id}")
+
+
+def is_held(connection: Connection, job_id: int) -> bool:
+    """Whether a process runs the job. Where none does, none can take it until the transaction ends."""
+    for wait in (0.02, 0.1, 0.5, None):  # a transaction that ends lets go of its locks one after the other
+        if connection.scalar(select(func.pg_try_advisory_xact_lock(_lock_key(job_id)))):
+            return False
+        if wait:
+            time.sleep(wait)
+    return True
+
+
+def refuse_second(connection: Connection, project_id: int, job_id: int | None = None) -> None:
+    """A project has one full job at a time.
+
+    Args:
+        job_id: the one that may be.
+
+    Raises:
+        BusyError: there is another that is unfinished.
+    """
+    unfinished = (_job.c.project_id == project_id, _job.c.status.in_(UNFINISHED), _job.c.kind == "full")
+    rows = connection.execute(select(_job.c.id, _job.c.status).where(*unfinished).order_by(_job.c.id))
+    other = next((row for row in rows if row.id != job_id), None)
+    if other:
+        raise BusyError(
+            f"Job {other.id} of this project is not finished: it is {other.status}. Go on with it by "
+            f"`winnow resume {other.id}`, or end it by `winnow cancel {other.id}`, and run again."
+        )
+
+
+def reopen(connection: Connection, job_id: int) -> None:
+    """Make a job unfinished again, to be run on."""
+    values = {"status": "paused", "reason": "reopened", "finished_at": None}
+    connection.execute(update(_job).where(_job.c.id == job_id, _job.c.status != "running").values(values))
+    log(connection, job_id, "reopened")
 
 
 def get(connection: Connection, job_id: int) -> Job:
@@ -181,8 +218,8 @@ def resume(connection: Connection, job_id: int, options: JobOptions, *, rules: s
         BusyError: another process holds it.
         DefinitionError: it ended just now.
     """
-    if not connection.scalar(select(func.pg_try_advisory_xact_lock(_lock_key(job_id)))):
-        raise _busy(job_id)
+    if is_held(connection, job_id):
+        raise busy(job_id)
     values = {
         "status": "running", "reason": None, "rules": rules, "flow_run_id": flow_run_id, "options": asdict(options),
     }  # fmt: skip

@@ -26,6 +26,7 @@ def _engine() -> Engine:
     """An engine whose pool checks a connection before lending it."""
     return create_engine(
         database_url(),
+        hide_parameters=True,  # its errors would quote documents and replies in logs and in the Prefect UI
         pool_pre_ping=True,
         pool_size=settings().concurrency + 8,
         max_overflow=settings().concurrency,
@@ -63,6 +64,17 @@ def transaction() -> Iterator[Connection]:
         DefinitionError: the database cannot be reached.
     """
     with connect() as connection, connection.begin():
+        yield connection
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[Connection]:
+    """A connection on which every statement is a transaction of its own: what it locks, it locks for itself alone.
+
+    Raises:
+        DefinitionError: the database cannot be reached.
+    """
+    with connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection
 
 

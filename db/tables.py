@@ -299,6 +299,26 @@ class Cell(Base):
     extraction_id: Mapped[int | None] = _to("extraction.id")
 
 
+class Provider(Base):
+    """A provider key, as all workers that use it see it."""
+
+    __tablename__ = "provider"
+    __table_args__ = (
+        CheckConstraint("state IN ('closed', 'open', 'half_open')", name="state"),
+        CheckConstraint("(state = 'closed') = (opened_at IS NULL)", name="opened"),
+    )
+
+    key: Mapped[str] = mapped_column(primary_key=True)  # a keyed hash: nothing secret can be read out of it
+    not_before: Mapped[datetime | None]  # the provider asked to wait so long
+    state: Mapped[str] = mapped_column(server_default=text("'closed'"))  # of its circuit breaker
+    failures: Mapped[int] = mapped_column(server_default=text("0"))  # in a row
+    successes: Mapped[int] = mapped_column(server_default=text("0"))  # of probes, since it was opened
+    opened_at: Mapped[datetime | None]
+    probe_until: Mapped[datetime | None]  # a worker tries whether the provider is back
+    next_request: Mapped[datetime | None]  # when its limit of requests has a place again
+    next_tokens: Mapped[datetime | None]  # the same of its limit of tokens
+
+
 class JobEvent(Base):
     """What happened to a job: when, what, by whom and why."""
 

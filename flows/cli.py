@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from winnow import __version__
-from winnow.exceptions import BudgetReachedError, JobStoppedError, ProviderError, WinnowError
+from winnow.exceptions import BudgetReachedError, JobPausedError, JobStoppedError, ProviderError, WinnowError
 
 app = typer.Typer(
     help="Turn a folder of documents into a dataset: every cell with its value, its confidence and its evidence.",
@@ -26,6 +26,7 @@ db_app = typer.Typer(help="The database.", no_args_is_help=True)
 app.add_typer(db_app, name="db")
 
 ProjectName = Annotated[str, typer.Argument(help="Name of the project, as its codebook gives it.")]
+JobNumber = Annotated[int, typer.Argument(metavar="ID", help="Number of the job, as `winnow jobs` lists it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 ModelName = Annotated[
     str, typer.Option("--model", help="provider:name, such as openai:gpt-4.1-mini, or baseline. Default: WINNOW_MODEL.")
@@ -39,7 +40,7 @@ def main() -> None:
     except ProviderError as error:
         _complain(f"{error}\nWhat was answered is kept; run the same command to go on.")
         sys.exit(2)
-    except BudgetReachedError as error:
+    except (BudgetReachedError, JobPausedError) as error:
         _complain(str(error))
         sys.exit(1)
     except JobStoppedError as error:
@@ -226,7 +227,7 @@ def jobs(as_json: AsJson = False) -> None:
 
 @app.command()
 def job(
-    job_id: Annotated[int, typer.Argument(metavar="ID")],
+    job_id: JobNumber,
     costs: Annotated[bool, typer.Option("--costs", help="What it bought, by variable, document and model.")] = False,
     completeness: Annotated[
         bool, typer.Option("--documents", help="Of every document, whether all of it was read and found.")
@@ -252,6 +253,56 @@ def job(
         tell_costs(figures["costs"])
     if completeness:
         tell_documents(figures["documents"])
+
+
+@app.command()
+def pause(job_id: JobNumber, as_json: AsJson = False) -> None:
+    """Start no new call for a job. Calls in flight are kept."""
+    from tasks.steer_job import pause_job
+
+    pause_job(job_id)
+    _tell(job_id, as_json)
+
+
+@app.command()
+def cancel(job_id: JobNumber, as_json: AsJson = False) -> None:
+    """End a job where it stands. What was answered is kept, and the job can be resumed."""
+    from tasks.steer_job import cancel_job
+
+    cancel_job(job_id)
+    _tell(job_id, as_json)
+
+
+@app.command()
+def resume(
+    job_id: JobNumber,
+    concurrency: Annotated[int | None, typer.Option(min=1, max=512, help="Calls in flight at once.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again for what failed, also in a job that has ended.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a job that was paused or cancelled."""
+    from flows.run_here import resume_here
+    from flows.tell import tell_job
+
+    figures = resume_here(job_id, concurrency=concurrency or 0, retry_failed=retry_failed)
+    if as_json:
+        _print_json(figures)
+    else:
+        tell_job(figures)
+    sys.exit(0 if figures["status"] == "completed" else 1)
+
+
+def _tell(job_id: int, as_json: bool) -> None:
+    from flows.tell import tell_job
+    from tasks.job_figures import job_figures
+
+    figures = job_figures(job_id)
+    if as_json:
+        _print_json(figures)
+    else:
+        tell_job(figures)
 
 
 @app.command()

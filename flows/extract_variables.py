@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect import flow, runtime, unmapped
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Cancelled
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from db import jobs
@@ -74,7 +75,11 @@ def extract_variables(
                 if run.stopped:
                     break
                 progress.show(run.counts)
-    return job_artifacts.report(job.id)
+    figures = job_artifacts.report(job.id)
+    if run.cancelled_in_prefect:
+        said = f"Job {job.id} was cancelled; `winnow resume {job.id}` goes on with it."
+        return Cancelled(message=said)  # type: ignore[return-value] # Prefect ends the flow run in this state
+    return figures
 
 
 def job_options(

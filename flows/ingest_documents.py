@@ -15,8 +15,10 @@ from flows.map_windows import map_windows
 from flows.parameters import Paths, Project
 from tasks.collect_files import collect_files
 from tasks.ingest_file import ingest_file
+from tasks.log_lines import use_log_lines
+from tasks.parse_pool import parse_pool
 
-_AT_ONCE = 4  # parsing is work for processors, of which PDF's can be used by one thread at a time
+_AT_ONCE = 4  # parsing is work for processors; beyond their number, one file is stored while another is parsed
 
 
 @flow(
@@ -27,6 +29,7 @@ _AT_ONCE = 4  # parsing is work for processors, of which PDF's can be used by on
 )
 def ingest_documents(project: Project, paths: Paths) -> dict[str, int]:
     """Read files and folders into a project."""
+    use_log_lines()
     ready()
     with transaction() as connection:
         project_id = projects.get(connection, project).id
@@ -38,7 +41,10 @@ def ingest_documents(project: Project, paths: Paths) -> dict[str, int]:
         ([[file]] for file in files),
         window=4 * _AT_ONCE,
     )
-    return dict(Counter(str(future.result()) for future in ended))
+    try:
+        return dict(Counter(str(future.result()) for future in ended))
+    finally:
+        parse_pool().end_idle()
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ VariablesPerCall = Annotated[
 Budget = Annotated[
     float, _shown("Budget", "US dollars that the calls of the job may cost. 0: no limit.", ge=0, le=1_000_000)
 ]
+JobId = Annotated[int, _shown("Job", "Its number, as `winnow jobs` lists it.", ge=1)]
+RetryFailed = Annotated[
+    bool, _shown("Retry failed cells", "Also ask again for cells that failed or were skipped, in a job that has ended.")
+]
 Seed = Annotated[int | None, _shown("Seed", "Draw the sample of an earlier job again: the seed that it reported.")]
 Output = Annotated[str, _shown("File to write", "On the worker's machine. A file that is there is replaced.")]
 FileFormat = Annotated[

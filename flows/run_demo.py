@@ -16,6 +16,7 @@ from tasks.gold_tables import read_gold
 from tasks.read_codebook import read_codebook
 from winnow.agreement import compare
 from winnow.exceptions import DefinitionError
+from winnow.settings import settings
 
 CORPUS = Path(__file__).parent.parent / "examples" / "grants"
 
@@ -26,7 +27,7 @@ def run_demo(output: Path, model: str) -> int:
     Raises:
         DefinitionError: the corpus is not there, or `output` cannot be written to.
     """
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, quiet=settings().log == "json")
     codebook = read_codebook(_corpus() / "codebook.yaml")
     with console.status("Starting the database"):
         ready()

@@ -6,7 +6,8 @@ from typing import Any
 from rich.console import Console
 
 from flows.prefect_environment import use_prefect
-from winnow.exceptions import JobStoppedError
+from winnow.exceptions import JobPausedError, JobStoppedError
+from winnow.settings import settings
 
 
 def run_here(
@@ -26,15 +27,18 @@ def run_here(
         DefinitionError: before anything is started or stored.
         BudgetReachedError: the next call could cost more than the job may.
         ProviderError: the provider refuses every call.
+        JobPausedError: somebody stopped it.
         JobStoppedError: Ctrl-C.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=settings().log == "json")  # standard error is for lines of JSON then
     with console.status("Checking the request"):
         use_prefect()
         from flows.extract_variables import extract_variables, job_options
         from tasks.plan_job import check_request
 
         check_request(project, job_options(sample, variables, model, seed, variables_per_call, budget))
+    from prefect.exceptions import CancelledRun, Pause
+
     from flows.show_progress import job_progress
 
     try:
@@ -43,5 +47,23 @@ def run_here(
                 project, sample=sample, variables=list(variables), model=model, concurrency=concurrency,
                 variables_per_call=variables_per_call, budget=budget, seed=seed,
             )  # fmt: skip
+    except CancelledRun as error:
+        raise JobPausedError(str(error)) from None
+    except Pause:
+        raise JobPausedError(
+            "The flow run was paused in Prefect, and the job with it. Run the same command to go on."
+        ) from None
     except KeyboardInterrupt:
         raise JobStoppedError("Stopped. What was answered is kept; run the same command to go on.") from None
+
+
+def resume_here(job_id: int, *, concurrency: int = 0, retry_failed: bool = False) -> dict[str, Any]:
+    """Go on with a job and give its figures.
+
+    Raises:
+        WinnowError: as `run_here`; DefinitionError where nothing is left to do.
+    """
+    from tasks.steer_job import reopen_job, run_parameters
+
+    job = reopen_job(job_id, retry_failed=retry_failed)
+    return run_here(job.project, concurrency=concurrency, **run_parameters(job))

@@ -20,6 +20,7 @@ from winnow.settings import settings
 
 POOL = "winnow"
 _PORT = 4200
+_HEARTBEAT = "30"  # seconds, the shortest; a run that misses four is marked as Crashed (deployments.automations)
 _ROOT = Path(__file__).parent.parent  # where prefect.yaml is
 _STARTS_WITHIN = 120.0  # seconds
 _STOPS_WITHIN = 45.0  # a worker gives its runs 30 s to end
@@ -76,6 +77,7 @@ def _start(
     print("Creating the work pool and the deployments", flush=True)
     _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], environment)
     _prefect(["--no-prompt", "deploy", "--all"], environment)
+    _run(["deployments.automations"], environment)
     print("Starting the worker", flush=True)
     worker = ["worker", "start", "--pool", POOL, "--name", f"winnow-{os.getpid()}"]
     parts["the worker"] = stack.enter_context(_part(worker, environment))
@@ -89,6 +91,7 @@ def _environment(api: str, database: str) -> dict[str, str]:
         **SERVER,
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": _HEARTBEAT,
         **os.environ,
         "WINNOW_HOME": str(settings().home),
         "PREFECT_HOME": os.environ.get("PREFECT_HOME", str(settings().home / "prefect")),
@@ -100,7 +103,7 @@ def _environment(api: str, database: str) -> dict[str, str]:
 
 
 def _command(arguments: list[str]) -> list[str]:
-    return [sys.executable, "-m", "prefect", *arguments]
+    return [sys.executable, "-m", *arguments]
 
 
 @contextlib.contextmanager
@@ -109,7 +112,7 @@ def _part(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A long-running process in a group of its own, so that Ctrl-C reaches it only through us, in order."""
     process = subprocess.Popen(  # noqa: S603 # our own interpreter and words
-        _command(arguments),
+        _command(["prefect", *arguments]),
         env=environment,
         cwd=_ROOT,
         start_new_session=True,
@@ -134,12 +137,16 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _prefect(arguments: list[str], environment: Mapping[str, str]) -> None:
+    _run(["prefect", *arguments], environment)
+
+
+def _run(arguments: list[str], environment: Mapping[str, str]) -> None:
     done = subprocess.run(  # noqa: S603 # our own interpreter and words
         _command(arguments), env=environment, cwd=_ROOT, capture_output=True, text=True, check=False
     )
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip())[-1000:]
-        raise DefinitionError(f"`prefect {' '.join(arguments)}` failed: {said}")
+        raise DefinitionError(f"`{' '.join(arguments)}` failed: {said}")
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from db import cells, entities, extractions, jobs
 from db.cells import CellWork
 from db.session import transaction
-from tasks import sources
+from tasks import observe, sources
 from tasks.cell_plan import checked_key
 from tasks.job_context import JobContext, context_of
 from tasks.ledger import Ledger
@@ -53,6 +53,7 @@ def _passes(task_: Any, task_run: TaskRun, state: State[Any]) -> bool:  # noqa: 
     persist_result=False,
     log_prints=False,
 )
+@observe.cells
 def extract_cell(ids: list[int], document: str, variable: str, job: int, check: bool = False) -> str:  # noqa: ARG001
     """Answer cells of one document that are asked together, or give each its reason why not.
 
@@ -105,6 +106,7 @@ class _Row:
     def __init__(self, context: JobContext, works: Sequence[CellWork]) -> None:
         self._context, self._works = context, works
         first = works[0]
+        observe.document(first.document_id)
         self._document = sources.document(first.document_id)
         self._prompts = {work.id: sources.prompt(work.prompt_id) for work in works}
         names = {prompt.variable.name: prompt.id for prompt in self._prompts.values()}
@@ -136,6 +138,7 @@ class _Row:
                 outcomes |= self._ask(known, [work for _, work in group])
         finally:
             self._ledger.store(lambda connection: self._end(connection, outcomes))
+            observe.ended(outcomes.values())
         return self._told(outcomes)
 
     def _ask(self, known: tuple[Known, ...], works: Sequence[CellWork]) -> dict[int, Outcome | str]:
@@ -247,6 +250,7 @@ def _check(context: JobContext, ids: Sequence[int]) -> str:
 
 def _list_entities(context: JobContext, work: CellWork, unit: EntityUnit) -> str:
     """List the entities of a document, and plan the cells that ask about them."""
+    observe.document(work.document_id)
     document, prompt = sources.document(work.document_id), sources.prompt(work.prompt_id)
     ledger = Ledger(context, work.document_id, document.source.text, {unit.entity: prompt.id})
     interview = Interview(source=document.source, asker=ledger, context=Question(variables=()), spread=context.spread)
@@ -271,6 +275,7 @@ def _list_entities(context: JobContext, work: CellWork, unit: EntityUnit) -> str
         cells.plan_entities(connection, context.job_id, work.document_id, planned)
 
     ledger.store(keep)
+    observe.ended([listing.extraction])
     return "flagged" if listing.extraction.flagged else "extracted"
 
 
@@ -278,6 +283,7 @@ def _fail(ids: Sequence[int], reason: str, detail: str) -> None:
     with transaction() as connection:
         for cell in ids:
             cells.end(connection, cell, "failed", reason, detail)
+    observe.ended([None] * len(ids))
 
 
 def _fail_at_last_try(ids: Sequence[int], error: PassingError) -> NoReturn:

@@ -1,7 +1,8 @@
 """What stands between a cell and its call: so many calls at once, a pause when the provider asks for one, and a stop.
 
-A gate belongs to one job in one process (`tasks.job_context`). Preparing and storing happen outside of it, so that a
-slot is taken only while a call is in flight.
+A gate belongs to one job in one process (`tasks.job_context`); what processes share of a provider is in
+`tasks.limits`. Preparing and storing happen outside of it, so that a slot is taken only while a call is in flight, or
+waits for its provider.
 """
 
 import contextlib
@@ -20,6 +21,9 @@ class Gate:
         self._held_until = 0.0
         self._closed: str | None = None
         self._changed = threading.Condition()
+        self._shut = threading.Event()
+        self._turn = threading.Condition()
+        self._turn_taken = False
 
     @contextlib.contextmanager
     def slot(self) -> Iterator[None]:
@@ -46,6 +50,40 @@ class Gate:
                 self._changed.wait(wait if wait > 0 else None)
             raise JobStoppedError(self._closed)
 
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until it is one's turn, in about the order of asking. For those who have a slot.
+
+        Raises:
+            JobStoppedError: the gate was closed.
+        """
+        with self._turn:
+            while self._turn_taken and not self._shut.is_set():
+                self._turn.wait()
+            self._check()
+            self._turn_taken = True
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._turn_taken = False
+                self._turn.notify()
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, and for as long as the gate is held.
+
+        Raises:
+            JobStoppedError: the gate was closed; at once, not when the time is over.
+        """
+        until = time.monotonic() + seconds
+        while not self._shut.is_set() and (left := max(until, self._held_until) - time.monotonic()) > 0:
+            self._shut.wait(left)
+        self._check()
+
+    def _check(self) -> None:
+        if self._closed is not None:
+            raise JobStoppedError(self._closed)
+
     def hold(self, seconds: float) -> None:
         """Let nobody in for so long: the provider asked everyone who uses the key to wait."""
         with self._changed:
@@ -56,7 +94,10 @@ class Gate:
         """Let nobody in any more. Calls in flight go on."""
         with self._changed:
             self._closed = self._closed or reason
+            self._shut.set()
             self._changed.notify_all()
+        with self._turn:
+            self._turn.notify_all()
 
     @property
     def closed(self) -> bool:

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from db import documents
 from db.session import transaction
+from tasks.parse_pool import parse_pool
 from winnow.exceptions import DocumentError
 from winnow.settings import settings
 
@@ -46,11 +47,9 @@ def ingest_file(path: str, name: str, project_id: int) -> Ingested:
 
 
 def _parse(project_id: int, digest: str, name: str, data: bytes) -> Ingested:
-    from tasks.parsers import parse_document
-
     keep_original(digest, data)
     try:
-        parsed = parse_document(data, name)
+        parsed = parse_pool().parse(original_path(digest), name)
     except DocumentError as error:
         return _save_failed(project_id, digest, name, len(data), error)
     with transaction() as connection:

@@ -3,16 +3,18 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from db import calls, jobs, projects, workers
+from db import calls, jobs, projects, providers, workers
 from db.session import transaction
 from tasks.budget import Budget
 from tasks.cell_plan import CellPlan, chosen_prompts
 from tasks.gates import Gate
 from tasks.lease import leased
+from tasks.limits import Limiter, provider_key
 from tasks.read_prices import prices
 from winnow.answering import CheckOfRow
 from winnow.checks import compile_check
@@ -29,6 +31,7 @@ class JobContext:
     job_id: int
     plan: CellPlan
     gate: Gate
+    limiter: Limiter
     budget: Budget
     price: Price | None
     worker: int
@@ -74,7 +77,7 @@ class JobContext:
         listed = list(items)
         if len(listed) <= 1:
             return [work(item) for item in listed]
-        parts = [self.threads.submit(work, item) for item in listed]
+        parts = [self.threads.submit(copy_context().run, work, item) for item in listed]
         wait(parts, return_when=FIRST_EXCEPTION)
         for part in parts:
             part.cancel()
@@ -98,6 +101,9 @@ def opened(job: Job, slots: int) -> Iterator[JobContext]:
         with transaction() as connection:
             workers.end_former(connection, job.id, worker)
             project = projects.by_id(connection, jobs.project_id(connection, job.id))
+            if key := provider_key(job.options.model):
+                providers.register(connection, key)
+            gate = Gate(slots)
             context = JobContext(
                 job_id=job.id,
                 plan=CellPlan(
@@ -107,7 +113,8 @@ def opened(job: Job, slots: int) -> Iterator[JobContext]:
                     prompts=chosen_prompts(job.options.variables, projects.prompts(connection, project.id)),
                     unit=projects.unit_prompt(connection, project.id),
                 ),
-                gate=Gate(slots),
+                gate=gate,
+                limiter=Limiter(key, gate),
                 budget=Budget(job.options.budget, calls.spending(connection, job.id).cost or 0.0),
                 price=prices().price(job.options.model),
                 worker=worker,

@@ -15,12 +15,12 @@ from sqlalchemy.exc import OperationalError
 from db import calls
 from db.calls import Order
 from db.session import transaction
-from tasks import models
+from tasks import models, observe
 from tasks.job_context import JobContext
 from winnow.answers import ENVELOPE_SCHEMA
 from winnow.asking import Request
-from winnow.calls import Reply, Usage
-from winnow.estimates import CallPlan, call_estimate
+from winnow.calls import Intent, Reply, Usage
+from winnow.estimates import CallPlan, call_estimate, expected_tokens
 from winnow.exceptions import BudgetReachedError, DefinitionError, RateLimitedError, StayingError
 from winnow.prices import cost, is_estimated
 from winnow.prompts import Prompt, build_prompt, request_key
@@ -108,9 +108,11 @@ class Ledger:
             try:
                 with self._context.gate.slot():
                     with transaction() as connection:
-                        intent = calls.intend(connection, order, self._context.worker)
+                        intent = calls.intend(connection, order, self._context.worker, self._context.limiter.key)
+                    if intent.reply:
+                        observe.reused(order.model)
                     if not intent.elsewhere:
-                        return intent.call_id, intent.reply or self._buy(intent.call_id, order, prompt, request)
+                        return intent.call_id, intent.reply or self._buy(intent, order, prompt, request)
             except RateLimitedError as error:
                 if error.retry_after is None or time.monotonic() + error.retry_after > patient_until:
                     raise
@@ -134,27 +136,40 @@ class Ledger:
             model=model, parameters=parameters,
         )  # fmt: skip
 
-    def _buy(self, call_id: int, order: Order, prompt: Prompt, request: Request) -> Reply:
-        price, budget = self._context.price, self._context.budget
+    def _buy(self, intent: Intent, order: Order, prompt: Prompt, request: Request) -> Reply:
+        price, budget, limiter = self._context.price, self._context.budget, self._context.limiter
+        tokens = expected_tokens(self._plan(prompt, request)) if limiter.counts_tokens else 0
         most = call_estimate(self._plan(prompt, request), price) if price and budget.limited else 0.0
         try:
-            with budget.reserved(most):
+            with (
+                budget.reserved(most),
+                limiter.admitted(intent.provider, tokens, lambda: self._begin(intent)),
+                observe.call(order.model) as answered,
+            ):
                 reply = models.ask(order.model, order.parameters, prompt, cache_key=prompt.cache_key)
                 spent = cost(price, reply.usage, self._usage(prompt, reply)) if price else None
                 budget.spend(spent or 0.0)
+                answered(reply, spent)
         except Exception as error:  # raised again: whatever it was, the ledger says that no reply came
             self._warn(error)
             name = getattr(error, "reason", "internal_error")
-            self.store(lambda connection: calls.keep_failure(connection, call_id, name))
+            self.store(lambda connection: calls.keep_failure(connection, intent.call_id, name))
             raise
         with self._lock:
-            self._bought.append(_Bought(call_id, reply, spent, is_estimated(reply.usage)))
+            self._bought.append(_Bought(intent.call_id, reply, spent, is_estimated(reply.usage)))
         return reply
 
+    def _begin(self, intent: Intent) -> None:
+        with transaction() as connection:
+            calls.begin(connection, intent.call_id, self._context.job_id)
+
     def _warn(self, error: Exception) -> None:
-        """Keep the others from meeting the same, while this call still has its slot, so that none slips through."""
+        """Keep the others from meeting the same, while this call still has its slot, so that none slips through.
+
+        Of what passes, the limiter has told them.
+        """
         if isinstance(error, RateLimitedError):
-            self._context.gate.hold(error.retry_after or 0.0)
+            observe.held(self._context.model, error.retry_after)
         elif isinstance(error, StayingError | BudgetReachedError):
             self._context.gate.close(str(error))
 

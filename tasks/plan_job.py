@@ -12,7 +12,7 @@ from db import cells, documents, entities, jobs, projects
 from db.documents import StoredDocument
 from db.session import transaction
 from db.upgrade import ready
-from tasks import models
+from tasks import models, observe
 from tasks.cell_plan import CellPlan, chosen_prompts
 from tasks.read_prices import prices
 from winnow.codebook import name_key
@@ -41,13 +41,15 @@ def check_request(project_name: str, options: JobOptions) -> None:
         _readable(project, documents.of_project(connection, project.id))
 
 
+@observe.planning
 def plan_job(project_name: str, options: JobOptions, flow_run_id: str | None = None) -> Job:
     """Plan a job, or go on with the unfinished one that was asked to do the same.
 
     Cells whose question was answered before, in whatever job, are settled here, without a call.
 
     Raises:
-        DefinitionError: as `check_request`, or another process runs the job.
+        DefinitionError: as `check_request`.
+        BusyError: another process runs the job, or the project has another full job that is not finished.
     """
     check_request(project_name, options)
     with transaction() as connection:
@@ -59,9 +61,12 @@ def plan_job(project_name: str, options: JobOptions, flow_run_id: str | None = N
             job_id, options = found.id, replace(options, seed=found.options.seed)
             jobs.resume(connection, job_id, options, rules=rules, flow_run_id=flow_run_id)
         else:
+            if options.kind == "full":
+                jobs.refuse_second(connection, project.id)
             options = _with_seed(options)
             job_id = jobs.create(connection, project.id, options, rules=rules, flow_run_id=flow_run_id)
-        jobs.abandon_others(connection, project.id, job_id)
+        if options.kind == "sample":
+            jobs.abandon_others(connection, project.id, job_id)
         plan = cell_plan(connection, project, options)
         planned = [
             cell

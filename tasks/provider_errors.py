@@ -25,13 +25,14 @@ from winnow.exceptions import (
 
 LONGEST_RETRY_AFTER = 300.0  # seconds; what asks for more is treated as this
 
-_KEYS = {
+KEYS = {
     "openai": "OPENAI_API_KEY",
     "azure_openai": "AZURE_OPENAI_API_KEY",
     "anthropic": "ANTHROPIC_API_KEY",
     "google_genai": "GOOGLE_API_KEY",
     "mistralai": "MISTRAL_API_KEY",
 }
+"""Where a provider's key stands in the environment."""
 
 _CLIENTS = ("openai", "anthropic", "ollama", "mistralai", "google", "httpx", "httpx2", "httpcore", "httpcore2")
 
@@ -75,7 +76,7 @@ def _staying(failure: Failure, model: str) -> ProviderError | None:
     if failure.no_credit:
         return QuotaExceededError(f"The quota of the account for {model} is used up: {said}. Add credit and run again.")
     if failure.status in (401, 403):
-        key = _KEYS.get(model.partition(":")[0], "the provider's variable")
+        key = KEYS.get(model.partition(":")[0], "the provider's variable")
         return AuthenticationFailedError(
             f"The provider of {model} does not accept the key: {said}. Set the right one ({key}) and run again."
         )

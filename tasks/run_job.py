@@ -4,12 +4,15 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+from prefect.exceptions import Pause
+
 from db import calls, jobs
 from db.session import transaction
-from tasks import job_context
+from tasks import job_context, observe
+from tasks.follow_prefect import Follower, following
 from tasks.gates import Gate
-from winnow.exceptions import BudgetReachedError, StayingError, WinnowError
-from winnow.jobs import Counts, Job
+from winnow.exceptions import BudgetReachedError, JobPausedError, StayingError, WinnowError
+from winnow.jobs import BY_HAND, Counts, Job
 
 _LOOK_EVERY = 1.0  # seconds between looks at the job's row: pause and cancel are rows
 
@@ -17,8 +20,8 @@ _LOOK_EVERY = 1.0  # seconds between looks at the job's row: pause and cancel ar
 class Run:
     """What the flow sees of the job it drives."""
 
-    def __init__(self, job: Job, gate: Gate) -> None:
-        self._job, self._gate = job, gate
+    def __init__(self, job: Job, gate: Gate, follower: Follower) -> None:
+        self._job, self._gate, self._follower = job, gate, follower
         self._counts, self._looked = job.counts, 0.0
 
     @property
@@ -32,6 +35,11 @@ class Run:
         """Whether the job was paused or cancelled: then no new call starts."""
         self._look()
         return self._gate.closed
+
+    @property
+    def cancelled_in_prefect(self) -> bool:
+        """Whether somebody cancelled its flow run."""
+        return self._follower.cancelled
 
     def interrupt(self) -> None:
         """Start no new call: the process was asked to end."""
@@ -57,27 +65,39 @@ def running(job: Job, slots: int) -> Iterator[Run]:
 
     Raises:
         BusyError: another process drives it.
+        JobPausedError: somebody paused it.
+        Pause: somebody paused its flow run in Prefect.
         BudgetReachedError: the next call could cost more than the job may.
         StayingError: the provider refuses every call; the message says what to do. A job that has nothing answered,
             and has bought nothing, is withdrawn, as if it had not been asked for.
     """
-    with jobs.held(job.id):
+    with jobs.held(job.id), observe.running(job) as left:
         try:
-            with job_context.opened(job, slots) as context:
-                yield Run(job, context.gate)
+            with job_context.opened(job, slots) as context, following(job.id, context.gate) as follower:
+                yield Run(job, context.gate, follower)
         except BaseException as error:  # signals too: raised again, but the job says that it stopped
             with transaction() as connection:
                 jobs.set_status(connection, job.id, "paused", f"interrupted: {type(error).__name__}")
+                left(jobs.get(connection, job.id))
             raise
         with transaction() as connection:
             jobs.finish(connection, job.id)
             ended = jobs.get(connection, job.id)
-            if ended.status == "paused" and ended.reason and not calls.spending(connection, job.id).calls:
+            if ended.status == "paused" and not _by_hand(ended) and not calls.spending(connection, job.id).calls:
                 jobs.withdraw(connection, job.id)
+        left(ended)
+        if ended.status == "paused" and follower.stopped_by:
+            raise Pause(state=follower.stopped_by)  # Prefect leaves the flow run as it is, and runs it again when asked
         if ended.status == "paused":
             raise _why(ended)
 
 
+def _by_hand(job: Job) -> bool:
+    return job.reason is not None and job.reason.endswith(BY_HAND)
+
+
 def _why(job: Job) -> WinnowError:
+    if _by_hand(job):
+        return JobPausedError(f"Job {job.id} was {job.reason}. Go on with it by `winnow resume {job.id}`.")
     reason = job.reason or "The job was paused."
     return BudgetReachedError(reason) if reason.startswith("The budget") else StayingError(reason)

@@ -13,9 +13,12 @@ from typing import Any, get_args
 import pytest
 import typer.main
 import yaml
+from prometheus_client import Counter
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
 from flows.cli import app
+from tasks import metrics
 from tasks.gold_tables import read_gold
 from tasks.read_codebook import read_codebook
 from tasks.read_prices import read_prices
@@ -197,6 +200,23 @@ def test_figures_of_a_job_are_documented() -> None:
     assert [figures.keys() >= {field.name for field in fields(Spending)} for figures in shown] == [True]
 
 
+def test_metrics_are_documented_with_their_labels() -> None:
+    rows = [line.split("|")[1:3] for line in section(read("docs/operations.md"), "## Metrics").splitlines()]
+    documented = {row[0].strip(" `"): re.findall(r"\w+", row[1]) for row in rows if len(row) == 2 and "`" in row[0]}
+    known = [metric for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)]
+    named = {metric._name + "_total" * isinstance(metric, Counter): list(metric._labelnames) for metric in known}
+
+    assert documented == named
+
+
+def test_events_of_the_log_are_documented() -> None:
+    text = section(read("docs/operations.md"), "## Logs")
+    events = re.findall(r'_say\(\s*"([^"]+)"', read("tasks/observe.py"))
+
+    assert len(events) > 5
+    assert [event for event in events if f"| `{event}` |" not in text] == []
+
+
 def test_prices_that_the_page_on_commands_shows_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"
     path.write_text(blocks(section(read("docs/commands.md"), "### What it will cost"), "yaml")[0])
@@ -267,7 +287,7 @@ def test_the_version_has_a_heading_in_the_changelog() -> None:
 
 def test_extras_are_documented() -> None:
     extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"].keys()
-    text = section(read("README.md"), "## With a language model")
+    text = "".join(page.read_text() for page in PAGES)
 
     assert set(re.findall(r"'\.\[(\w+)\]'", text)) <= extras
     assert [extra for extra in extras if not re.search(rf"[`\[]{extra}[`\]]", text)] == []
@@ -293,7 +313,7 @@ def anchors(text: str) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_files_and_names_that_pages_give_exist(page: Path) -> None:
     text = page.read_text()
-    rooms = "winnow|db|tasks|flows|tests|docs|examples|benchmarks"
+    rooms = "winnow|db|tasks|flows|deployments|tests|docs|examples|benchmarks"
     files = re.findall(rf"`((?:{rooms})/[\w/.-]*)`", text)
     places = re.findall(r"`(\w+)`(?: in| of) `([\w/]+\.py)`", text)
     places += [(name, file) for file, name in re.findall(r"`([\w/]+\.py): (\w+)`", text)]

@@ -1,7 +1,10 @@
 """A call to a model: what was intended, and what came back."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Standing = Literal["clear", "failing", "held"]
+"""Of a provider key: nothing is known against it; its last calls failed; it rests, or its breaker is not closed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,3 +36,4 @@ class Intent:
     call_id: int
     reply: Reply | None = None
     elsewhere: bool = False  # another worker asks this just now: its reply will serve
+    provider: Standing = "clear"

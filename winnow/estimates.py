@@ -80,6 +80,11 @@ def call_estimate(plan: CallPlan, price: Price) -> float:
     return _cost(price, prompt, 0, LONG_ANSWER * plan.variables)
 
 
+def expected_tokens(plan: CallPlan) -> int:
+    """About as many tokens as one call uses, those of its reply included."""
+    return plan.prefix_tokens + plan.question_tokens + SHORT_ANSWER * plan.variables
+
+
 def _more(count: int, percent: int) -> int:
     """The count and so many per cent of it, rounded up."""
     return -(-count * (100 + percent) // 100)

@@ -19,6 +19,7 @@ WinnowError
 │   └── RejectedCallError      this request alone was refused (too long, not acceptable)
 ├── OutputError                the model replied, but not with an answer: the cell fails
 ├── DocumentError              a file gave no text: the document fails, the others go on
+├── JobPausedError             a person paused the job: it can be resumed
 ├── BudgetReachedError         the next call could cost more than the job may: the job pauses
 └── JobStoppedError            the job was paused or cancelled: no new call starts
 
@@ -146,12 +147,21 @@ class OutputError(WinnowError):
 
 class DocumentError(WinnowError):
     """A file cannot become text. `reason` is one of
-    no_text, unsupported, encrypted, damaged, not_text, unreadable.
+    no_text, unsupported, encrypted, damaged, not_text, unreadable, too_slow, too_large, crashed.
     """
 
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[type["DocumentError"], tuple[str, str]]:
+        return type(self), (self.reason, str(self))  # it comes from another process, pickled
+
+
+class JobPausedError(WinnowError):
+    """A person paused the job while it ran."""
+
+    reason = "paused"
 
 
 class BudgetReachedError(WinnowError):

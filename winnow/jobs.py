@@ -12,6 +12,9 @@ CellStatus = Literal["pending", "extracted", "flagged", "failed", "skipped"]
 
 UNFINISHED: tuple[JobStatus, ...] = ("running", "paused")
 
+BY_HAND = "by a person"
+"""How the reason of a job ends that somebody paused or cancelled."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:

@@ -6,6 +6,7 @@ Provider keys and addresses keep their usual names (`OPENAI_API_KEY`, `OPENAI_BA
 import os
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -29,13 +30,34 @@ class Settings(BaseSettings):
         "Without it, baseline.",
     )
     concurrency: int = Field(16, ge=1, le=512, description="Calls in flight at once, per process.")
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="What the provider allows for the key, over all processes. Without it, no limit."
+    )
+    tokens_per_minute: int | None = Field(
+        None, ge=1, description="The same for tokens, those of replies included. Without it, no limit."
+    )
     timeout_seconds: float = Field(120.0, gt=0, description="How long one call may take, in seconds.")
     logprobs: bool = Field(
         False,
         description="Whether OpenAI-compatible models are asked for the probabilities of their tokens.",
     )
     max_file_mb: int = Field(200, ge=1, description="Larger files are refused, in megabytes.")
+    parse_seconds: float = Field(120.0, gt=0, description="How long reading one document may take, in seconds.")
+    parse_memory_mb: int = Field(
+        2048, ge=512, description="How much memory reading one document may take, in megabytes. On Linux alone."
+    )
     prices: Path | None = Field(None, description="File with prices of models. Without it, prices.yaml in the home.")
+    log: Literal["text", "json"] = Field(
+        "text",
+        description="json: what Winnow does as one JSON object per line on standard error.",
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port at which a run serves metrics for Prometheus. Without it, it serves none.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address at which metrics are served.")
 
 
 @cache

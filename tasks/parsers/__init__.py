@@ -26,18 +26,15 @@ def parse_document(data: bytes, name: str) -> ParsedDocument:
 
     Raises:
         DocumentError: the file gives no text; `reason` says why.
+        MemoryError: there is not enough for this file.
     """
     media_type = media_types.detect_media_type(data, name)
     try:
         return PARSERS[media_type](data)
-    except (DocumentError, ImportError):  # a missing library is not the document's fault
+    except (DocumentError, ImportError, MemoryError):  # a missing library is not the document's fault
         raise
-    except (MemoryError, RecursionError) as error:
-        raise DocumentError("unreadable", f"it is too large or nested too deeply ({_name(error)})") from None
+    except RecursionError:
+        raise DocumentError("unreadable", "it is nested too deeply (RecursionError)") from None
     except Exception as error:  # noqa: BLE001 - parsers raise anything at all on hostile or broken files
         # `from None`: the cause may quote the document, and tracebacks reach logs and the Prefect UI.
-        raise DocumentError("damaged", f"it cannot be read as {media_type} ({_name(error)})") from None
-
-
-def _name(error: BaseException) -> str:
-    return type(error).__name__
+        raise DocumentError("damaged", f"it cannot be read as {media_type} ({type(error).__name__})") from None

@@ -8,6 +8,7 @@ import pytest
 
 from db import jobs, projects
 from db.session import transaction
+from tests import factories
 from tests.factories import options
 from winnow.exceptions import BusyError
 
@@ -137,12 +138,14 @@ def _end_connections(database):
     assert (True,) in ended
 
 
-def test_a_job_that_another_process_holds_is_not_abandoned(job, python):
+def test_a_sample_that_another_process_holds_is_not_abandoned(database, python):
+    with transaction() as connection:
+        project = projects.get(connection, factories.project(connection, "title").name)
+        job = jobs.create(connection, project.id, options("sample", sample=1, seed=1), rules="r", flow_run_id=None)
     child = python(HOLD.format(job=job))
     assert child.line() == "held"
     with transaction() as connection:
-        project = projects.get(connection, "Grants")
-        other = options(model="openai:other")
+        other = options("sample", sample=1, seed=2)
         mine = jobs.create(connection, project.id, other, rules="r", flow_run_id=None)
         jobs.abandon_others(connection, project.id, mine)
         assert jobs.status(connection, job) == "running"

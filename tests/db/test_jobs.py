@@ -8,7 +8,7 @@ from db import cells, jobs, tables
 from db.session import transaction
 from tests import factories
 from tests.factories import options, pending
-from winnow.exceptions import DefinitionError
+from winnow.exceptions import BusyError, DefinitionError
 from winnow.jobs import UNFINISHED, Counts
 
 _cell, _event, _job = (table.__table__ for table in (tables.Cell, tables.JobEvent, tables.Job))
@@ -277,10 +277,10 @@ class TestWithdraw:
 
 
 class TestAbandonOthers:
-    def test_the_projects_other_unfinished_jobs_of_the_kind_are_cancelled(self, connection, grants):
-        running = create(connection, grants, options(model="openai:a"))
-        paused = create(connection, grants, options(model="openai:b"), "paused")
-        mine = create(connection, grants)
+    def test_the_projects_other_unfinished_samples_are_cancelled(self, connection, grants):
+        running = create(connection, grants, options("sample", sample=1, seed=1))
+        paused = create(connection, grants, options("sample", sample=1, seed=2), "paused")
+        mine = create(connection, grants, options("sample", sample=1, seed=3))
         jobs.abandon_others(connection, grants.id, mine)
         for other in (running, paused):
             found = jobs.get(connection, other)
@@ -289,7 +289,7 @@ class TestAbandonOthers:
         assert jobs.status(connection, mine) == "running"
 
     def test_what_was_extracted_for_them_stays(self, connection, grants):
-        other = factories.job(connection, grants, options(model="openai:a"))
+        other = factories.job(connection, grants, options("sample", model="openai:a", sample=2, seed=1))
         factories.answer(connection, pending(connection, other)[0].id, model="openai:a")
         jobs.abandon_others(connection, grants.id, create(connection, grants))
         assert jobs.counts(connection, other) == Counts(extracted=1, pending=3)
@@ -297,12 +297,27 @@ class TestAbandonOthers:
     def test_other_kinds_projects_and_ended_jobs_are_left_alone(self, connection, grants):
         other = factories.project(connection, name="Other")
         left = {
-            create(connection, grants, options("sample", sample=5, seed=1)): "running",
-            create(connection, other): "running",
+            create(connection, grants): "running",
+            create(connection, other, options("sample", sample=1, seed=1)): "running",
             create(connection, grants, status="completed"): "completed",
         }
         jobs.abandon_others(connection, grants.id, create(connection, grants))
         assert {job_id: jobs.status(connection, job_id) for job_id in left} == left
+
+
+class TestOneFullJob:
+    @pytest.mark.parametrize("status", ["running", "paused"])
+    def test_a_second_is_refused_with_the_number_of_the_first(self, connection, grants, status):
+        first = create(connection, grants, status=status)
+        with pytest.raises(BusyError, match=f"Job {first} of this project is not finished: it is {status}"):
+            jobs.refuse_second(connection, grants.id)
+        jobs.refuse_second(connection, grants.id, first)
+
+    def test_samples_ended_jobs_and_other_projects_are_in_nobodys_way(self, connection, grants):
+        create(connection, grants, options("sample", sample=1, seed=1))
+        create(connection, grants, status="cancelled")
+        create(connection, factories.project(connection, name="Other"))
+        jobs.refuse_second(connection, grants.id)
 
 
 class TestReading:

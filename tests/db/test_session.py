@@ -54,6 +54,12 @@ def test_a_statement_that_fails_rolls_back_those_before_it(database):
     assert names() == []
 
 
+def test_an_error_quotes_nothing_of_what_was_to_be_stored(database):
+    with pytest.raises(sa.exc.DataError) as raised, transaction() as connection:
+        connection.execute(sa.text("SELECT 1 / (:number - 1), :words"), {"number": 1, "words": "canary words"})
+    assert "canary" not in str(raised.value)
+
+
 def test_transactions_in_many_threads_do_not_wait_for_each_other(database):
     together = threading.Barrier(20, timeout=20)
 

@@ -47,9 +47,11 @@ def point_at(server: OpenAIServer, patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _quick_retries() -> Iterator[None]:
     """As many tries as in earnest, with a hundredth of the waiting."""
+    from db import providers
     from tasks.extract_cell import RETRY_DELAYS, extract_cell
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(providers, "OPEN_SECONDS", providers.OPEN_SECONDS / 100)
         patch.setattr(extract_cell, "retry_delay_seconds", [delay / 100 for delay in RETRY_DELAYS])
         yield
 

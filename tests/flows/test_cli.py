@@ -13,8 +13,10 @@ from db import projects
 from db.session import transaction
 from flows import cli
 from tasks.ingest_file import ingest_file
+from tasks.plan_job import plan_job
 from tests.openai_server import OpenAIServer
 from winnow import __version__
+from winnow.jobs import JobOptions
 
 CODEBOOK = """
 project: letters
@@ -201,6 +203,35 @@ def test_failed_cells_end_with_status_1(winnow: Any, letters: str, model_server:
 
     assert said.status == 1
     assert "1 refused" in said.out
+
+
+def test_a_job_is_cancelled_and_resumed_and_its_failed_cells_are_asked_again(
+    winnow: Any, letters: str, model_server: OpenAIServer
+) -> None:
+    model_server.configure(fault_variables={"sent_on": "refusal"})
+    assert winnow("run", letters, "--model", "openai:tested").status == 1
+    again = winnow("cancel", "1")
+    assert (again.status, again.err) == (2, "winnow: Job 1 has ended already: completed with errors.\n")
+    assert winnow("resume", "1").status == 2
+    model_server.configure(fault_variables={})
+
+    ended = winnow("resume", "1", "--retry-failed", "--json")
+    assert ended.status == 0, ended.err
+    figures = json.loads(ended.out)
+    assert (figures["job"], figures["status"], figures["calls"]) == (1, "completed", 3)
+    assert winnow("pause", "7").err.startswith("winnow: There is no job 7.")
+
+
+def test_a_second_full_job_is_refused_and_can_begin_when_the_first_is_cancelled(
+    winnow: Any, letters: str, model_server: OpenAIServer
+) -> None:
+    plan_job(letters, JobOptions(kind="full", model="openai:tested"))  # whose process has died
+
+    refused = winnow("run", letters)
+    assert (refused.status, "winnow cancel 1" in refused.err) == (2, True)
+    cancelled = winnow("cancel", "1", "--json")
+    assert json.loads(cancelled.out)["status"] == "cancelled"
+    assert winnow("run", letters).status == 0
 
 
 def test_version_and_help_need_neither_database_nor_prefect() -> None:

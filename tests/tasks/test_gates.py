@@ -191,6 +191,37 @@ def test_nobody_is_forgotten_among_many_pauses() -> None:
     assert crowd.most <= 3
 
 
+def test_turns_are_taken_one_at_a_time_and_closing_ends_the_waiting_for_them() -> None:
+    gate, leave, inside = Gate(8), threading.Event(), []
+
+    def take_turn(_: Crowd) -> None:
+        with gate.turn():
+            inside.append(1)
+            leave.wait(SOON)
+
+    crowd = Crowd(gate, 4, take_turn)
+    wait_for(lambda: len(inside) == 1 and crowd.most == 4)
+    gate.close("paused")
+    wait_for(lambda: len(crowd.ended) == 3)
+    leave.set()
+
+    assert sorted(crowd.join()) == ["JobStoppedError: paused"] * 3 + ["through"]
+    assert len(inside) == 1
+
+
+def test_to_wait_lasts_as_long_as_the_gate_is_held_and_ends_when_it_is_closed() -> None:
+    gate = Gate(1)
+    gate.hold(0.3)
+    started = time.monotonic()
+    gate.wait(0.05)
+    assert time.monotonic() - started >= 0.25
+
+    threading.Timer(0.1, gate.close, ["cancelled"]).start()
+    with pytest.raises(JobStoppedError, match="cancelled"):
+        gate.wait(60)
+    assert time.monotonic() - started < SOON
+
+
 @pytest.fixture
 def job(database: str, monkeypatch: pytest.MonkeyPatch) -> Job:
     monkeypatch.setenv("OPENAI_API_KEY", "canary-0123456789")

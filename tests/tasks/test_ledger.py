@@ -159,17 +159,22 @@ def test_two_jobs_that_ask_the_same_at_once_buy_it_once(model_server: OpenAIServ
 def test_two_that_wait_for_each_others_replies_do_not_wait_for_ever(model_server: OpenAIServer) -> None:
     """As two documents of the same text do, whose parts are asked in threads."""
     model_server.configure(latency=0.3)
-    with context() as job, ThreadPoolExecutor(4) as pool:
-        one, other = ledger(job), ledger(job, 2)
+
+    def in_threads(asking: Ledger, *names: str) -> dict[str, Reply]:
+        with ThreadPoolExecutor(2) as pool:
+            replies = list(pool.map(asking.ask, map(request, names)))
+        asking.store()  # as whoever asks does at the end
+        return dict(zip(names, replies, strict=True))
+
+    with context() as job, ThreadPoolExecutor(2) as pool:
         impatient = threading.Timer(60, job.gate.close, ["they wait for ever"])
         impatient.start()
-        heard = [pool.submit(one.ask, request("title")), pool.submit(other.ask, request("amount"))]
-        time.sleep(0.1)
-        heard += [pool.submit(one.ask, request("amount")), pool.submit(other.ask, request("title"))]
-        replies = [future.result() for future in heard]
+        one = pool.submit(in_threads, ledger(job), "title", "amount")
+        other = pool.submit(in_threads, ledger(job, 2), "amount", "title")
+        replies = one.result(), other.result()
         impatient.cancel()
 
-    assert replies[:2] == [replies[3], replies[2]]
+    assert replies[0] == replies[1]
     assert model_server.stats().requests == 2
 
 

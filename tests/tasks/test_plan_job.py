@@ -69,6 +69,13 @@ def answer(job: Job, many: int | None = None) -> None:
             factories.answer(connection, cell.id)
 
 
+def cancelled(job: Job) -> Job:
+    """The job as it was planned, out of the way of the project's next one."""
+    with transaction() as connection:
+        jobs.set_status(connection, job.id, "cancelled", "by a person")
+    return job
+
+
 def finish(job: Job) -> Job:
     with transaction() as connection:
         jobs.finish(connection, job.id)
@@ -147,7 +154,7 @@ def test_a_projects_name_may_be_spelled_in_another_case(grants: int) -> None:
 
 
 def test_variables_are_chosen_by_name_in_any_spelling_and_asked_in_the_codebooks_order(grants: int) -> None:
-    job = plan_job("Grants", options(variables=("AMOUNT", " title ", "amount")))
+    job = cancelled(plan_job("Grants", options(variables=("AMOUNT", " title ", "amount"))))
 
     assert [name for _, name in planned(job)] == ["title", "amount"] * 3
     assert {name for _, name in planned(plan_job("Grants", options(variables=("amount",))))} == {"amount"}
@@ -162,7 +169,7 @@ def test_every_document_and_variable_has_a_key_of_its_own(database: str) -> None
 
 def test_the_key_changes_with_the_model_and_the_temperature(grants: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def keys(model: str = MODEL) -> dict[tuple[str, str], str]:
-        return planned(plan_job("Grants", options(model=model)))
+        return planned(cancelled(plan_job("Grants", options(model=model))))
 
     before = keys()
     assert set(before.values()).isdisjoint(keys("openai:another").values())
@@ -318,7 +325,7 @@ def test_variables_stand_in_the_layer_below_those_they_depend_on(database: str) 
 def test_asking_for_a_variable_asks_for_those_it_depends_on_too(database: str) -> None:
     project(*DEPENDENT, documents=2)
 
-    assert {name for _, name in planned(plan_job("Grants", options(variables=("Currency",))))} == {
+    assert {name for _, name in planned(cancelled(plan_job("Grants", options(variables=("Currency",)))))} == {
         "cap",
         "sum",
         "currency",
@@ -372,7 +379,8 @@ def test_where_rows_are_entities_their_lists_are_planned_and_then_the_rows_of_th
     assert pending(first) == [("0.pdf", "protest"), ("1.pdf", "protest")]
     listed(first, "Berlin | 2024-03-01", "Paris | 2024-05-01")
 
-    for job in (plan_job("Grants", options()), plan_job("Grants", options(variables=("crowd",)))):
+    for asked in (options(), options(variables=("crowd",))):
+        job = cancelled(plan_job("Grants", asked))
         assert job.counts.extracted == 1
         names = ["place", "date", "crowd"] if not job.options.variables else ["crowd"]
         assert [cell for cell in planned(job) if cell[1] != "protest"] == [
@@ -465,16 +473,17 @@ def test_many_who_ask_for_the_same_at_once_get_one_job(grants: int) -> None:
 @pytest.mark.parametrize(
     "other", [options(model="openai:another"), options(variables=("title",))], ids=["model", "variables"]
 )
-def test_another_request_takes_the_place_of_an_unfinished_job(grants: int, other: JobOptions) -> None:
-    running, paused = plan_job("Grants", options(variables=("amount",))), plan_job("Grants", options())
-    assert status(running) == ("cancelled", f"superseded by job {paused.id}")
+def test_another_full_job_is_refused_until_the_first_has_ended(grants: int, other: JobOptions) -> None:
+    first = plan_job("Grants", options())
     with transaction() as connection:
-        jobs.set_status(connection, paused.id, "paused", "the key is wrong")
+        jobs.set_status(connection, first.id, "paused", "the key is wrong")
+    with pytest.raises(BusyError, match=rf"Job {first.id} .* `winnow resume {first.id}`.*`winnow cancel {first.id}`"):
+        plan_job("Grants", other)
 
-    new = plan_job("Grants", other)
-    assert status(paused) == ("cancelled", f"superseded by job {new.id}")
-    assert status(new) == ("running", None)
-    assert events(paused)[-1] == "cancelled"
+    with transaction() as connection:
+        jobs.set_status(connection, first.id, "cancelled", "by a person")
+    assert status(plan_job("Grants", other)) == ("running", None)
+    assert events(first)[-1] == "cancelled"
 
 
 def test_jobs_of_another_kind_or_project_go_on(grants: int) -> None:
@@ -485,10 +494,10 @@ def test_jobs_of_another_kind_or_project_go_on(grants: int) -> None:
     assert [status(other)[0] for other in others] == ["running", "running"]
 
 
-def test_a_job_that_is_being_run_is_not_cancelled(grants: int) -> None:
-    running = plan_job("Grants", options())
+def test_a_sample_that_is_being_run_is_not_cancelled(grants: int) -> None:
+    running = plan_job("Grants", options("sample", sample=1, seed=1))
     with jobs.held(running.id):
-        plan_job("Grants", options(variables=("title",)))
+        plan_job("Grants", options("sample", sample=1, seed=2))
         assert status(running) == ("running", None)
 
 

@@ -34,8 +34,15 @@ def test_every_setting_has_its_default(folder: Path) -> None:
         "concurrency": 16,
         "timeout_seconds": 120.0,
         "max_file_mb": 200,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "parse_seconds": 120.0,
+        "parse_memory_mb": 2048,
         "logprobs": False,
         "prices": None,
+        "log": "text",
+        "metrics_port": None,
+        "metrics_host": "127.0.0.1",
     }
 
 
@@ -45,8 +52,15 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "concurrency": ("64", 64),
     "timeout_seconds": ("0.5", 0.5),
     "max_file_mb": ("1", 1),
+    "parse_seconds": ("0.5", 0.5),
+    "parse_memory_mb": ("4096", 4096),
+    "requests_per_minute": ("600", 600),
+    "tokens_per_minute": ("90000", 90_000),
     "logprobs": ("true", True),
     "prices": ("/srv/prices.yaml", Path("/srv/prices.yaml")),
+    "log": ("json", "json"),
+    "metrics_port": ("9464", 9464),
+    "metrics_host": ("0.0.0.0", "0.0.0.0"),
 }
 
 

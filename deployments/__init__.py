@@ -1,0 +1,1 @@
+"""Where Winnow runs: image, compose file, automations."""
