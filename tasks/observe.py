@@ -108,7 +108,7 @@ def cells(run: Callable[_Parameters, str]) -> Callable[_Parameters, str]:
                 try:
                     status = run(*args, **kwargs)
                     return status
-                except Exception as error:
+                except Exception as error:  # raised again: whatever it was, the cell's end is told
                     status = _status_after(error, work)
                     raise
                 finally:
@@ -183,7 +183,7 @@ def call(model: str) -> Iterator[Callable[[Reply, float | None], None]]:
         try:
             with metrics.IN_FLIGHT.labels(model).track_inprogress():
                 yield answered
-        except Exception as error:
+        except Exception as error:  # raised again: whatever it was, the call's end is told
             _call_ended(model, getattr(error, "reason", "internal_error"), started)
             raise
 
