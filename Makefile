@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUTPUT ?= demo-output
 
-.PHONY: demo test check lint types imports tests bench format clean
+.PHONY: demo test check lint types imports tests bench soak format clean
 
 demo: $(VENV)/.installed  ## the main job on the bundled corpus
 	$(BIN)/winnow demo --output $(DEMO_OUTPUT)
@@ -24,11 +24,15 @@ types:
 imports:
 	$(BIN)/lint-imports
 
-tests:
-	$(BIN)/pytest
+tests:  # two at a time: one often waits
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 bench: $(VENV)/.installed-dev  ## against a model server at fixed latency; writes the tables of docs/benchmarks.md
 	$(BIN)/python -m benchmarks.run
+
+soak: $(VENV)/.installed-dev  ## jobs whose runs are killed and whose database is restarted; fails where a value is lost
+	$(BIN)/python -m benchmarks.kills
+	$(BIN)/python -m benchmarks.soak
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix

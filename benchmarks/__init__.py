@@ -1,1 +1,1 @@
-"""Measurements. They print and write figures; they never pass or fail."""
+"""Measurements, which print and write figures; and two chaos tests, `kills` and `soak`, which pass or fail."""

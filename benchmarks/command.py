@@ -21,6 +21,18 @@ class Winnow:
 
     home: Path
     url: str
+    database_url: str = ""  # empty: the embedded server of its home
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its processes see."""
+        own = {"WINNOW_DATABASE_URL": self.database_url} if self.database_url else {}
+        return os.environ | own | {
+            "WINNOW_HOME": str(self.home),
+            "WINNOW_MODEL": MODEL,
+            "OPENAI_API_KEY": "sk-benchmark",
+            "OPENAI_BASE_URL": self.url,
+        }  # fmt: skip
 
     def __call__(self, *arguments: object, may_fail: bool = False) -> dict[str, Any]:
         """What a command prints with --json.
@@ -32,19 +44,18 @@ class Winnow:
         Raises:
             RuntimeError: it ended otherwise; the message holds what it said.
         """
-        environment = os.environ | {
-            "WINNOW_HOME": str(self.home),
-            "WINNOW_MODEL": MODEL,
-            "OPENAI_API_KEY": "sk-benchmark",
-            "OPENAI_BASE_URL": self.url,
-        }
-        program = "import sys; from flows.cli import main; sys.exit(main())"
-        command = [sys.executable, "-c", program, *map(str, arguments), "--json"]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode > may_fail:
+        command, how = self.process(*arguments)
+        done = subprocess.run(command, **how, capture_output=True, text=True, check=False)
+        if not 0 <= done.returncode <= may_fail:
             raise RuntimeError(f"winnow {arguments[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
         figures: dict[str, Any] = json.loads(done.stdout)
         return figures
+
+    def process(self, *arguments: object) -> tuple[list[str], dict[str, Any]]:
+        """The command line, and where it runs, for `subprocess`."""
+        program = "import sys; from flows.cli import main; sys.exit(main())"
+        command = [sys.executable, "-c", program, *map(str, arguments), "--json"]
+        return command, {"cwd": ROOT, "env": self.environment}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, text, update
 
 from db import tables
 from winnow.calls import Intent, Reply, Usage
-from winnow.exceptions import JobStoppedError
+from winnow.exceptions import JobStoppedError, WorkerLostError
 from winnow.jobs import Spending
 
 _call = tables.Call.__table__
@@ -29,17 +29,19 @@ class Order:
     parameters: dict[str, Any]
 
 
-# One round trip decides: does the job run, and has nobody had an answer to this request yet, or is about to have one.
+# One round trip decides: does the job run, is the worker's lease good, and has nobody had an answer to this request
+# yet, or is about to have one.
 _INTEND = text("""
     INSERT INTO call (call_key, request_key, job_id, document_id, prompt_ids, worker_id, model, parameters, status)
     SELECT :key || CASE WHEN spoiled.calls = 0 THEN '' ELSE ':' || spoiled.calls END,
         :key, :job, :document, :prompts, :worker, :model, cast(:parameters AS jsonb), 'intended'
     FROM (SELECT count(*) AS calls FROM call WHERE request_key = :key AND status = 'unusable') AS spoiled
     WHERE EXISTS (SELECT FROM job WHERE id = :job AND status = 'running')
+        AND EXISTS (SELECT FROM worker WHERE id = :worker AND lease_until > clock_timestamp())
     ON CONFLICT (call_key) DO UPDATE SET status = 'intended', attempts = call.attempts + 1, started_at = now(),
         error = NULL, job_id = :job, worker_id = :worker
         WHERE call.status = 'failed' OR (call.status = 'intended' AND (
-            call.started_at < now() - make_interval(secs => :overdue)
+            call.worker_id = :worker OR call.started_at < now() - make_interval(secs => :overdue)
             OR NOT EXISTS (SELECT FROM worker WHERE worker.id = call.worker_id AND worker.lease_until > now())))
     RETURNING id, coalesce((
         SELECT CASE WHEN state <> 'closed' OR not_before > clock_timestamp() THEN 'held'
@@ -48,27 +50,29 @@ _INTEND = text("""
 """)
 _BEGIN = text("""
     WITH begun AS (UPDATE call SET started_at = now() WHERE id = :call AND status = 'intended')
-    SELECT status FROM job WHERE id = :job
+    SELECT status, EXISTS (SELECT FROM worker WHERE id = :worker) AS mine FROM job WHERE id = :job
 """)
 _NEWEST = text("""
-    SELECT call.*, job.status AS job_status FROM job LEFT JOIN call ON call.request_key = :key
+    SELECT call.*, job.status AS job_status, EXISTS (SELECT FROM worker WHERE id = :worker) AS mine
+    FROM job LEFT JOIN call ON call.request_key = :key
         AND call.status IN ('intended', 'answered')
     WHERE job.id = :job ORDER BY call.id DESC NULLS LAST LIMIT 1
 """)
 
 
 def intend(connection: Connection, order: Order, worker_id: int, provider: str | None = None) -> Intent:
-    """Note that a call is about to be made.
+    """Note that a call is about to be made. No two threads of a worker do so for the same request at once.
 
     Args:
         provider: the key of `db.providers` that is about to be used.
 
     Returns:
         The intent; with the stored reply where the same request is answered already, so that it is not bought again,
-        and `elsewhere` where another worker is asking just this.
+        and `elsewhere` where another worker is asking just this, or where this one's lease has to be renewed first.
 
     Raises:
         JobStoppedError: the job is not running.
+        WorkerLostError: another worker has taken over what this one held.
     """
     values = {
         "key": order.request_key, "job": order.job_id, "document": order.document_id,
@@ -80,22 +84,28 @@ def intend(connection: Connection, order: Order, worker_id: int, provider: str |
     if intended is not None:
         return Intent(call_id=intended.id, provider=intended.provider)
     row = connection.execute(_NEWEST, values).one()
-    if row.job_status != "running":
-        raise JobStoppedError(f"the job is {row.job_status}")
+    _check_may_ask(row.job_status, row.mine)
     if row.id is None or row.status == "intended":
         return Intent(call_id=row.id or 0, elsewhere=True)
     return Intent(call_id=row.id, reply=_reply(row))
 
 
-def begin(connection: Connection, call_id: int, job_id: int) -> None:
+def begin(connection: Connection, call_id: int, job_id: int, worker_id: int) -> None:
     """Note that a call which had to wait for its provider goes out now.
 
     Raises:
         JobStoppedError: in the meantime the job was stopped.
+        WorkerLostError: in the meantime another worker has taken over.
     """
-    status = connection.scalar(_BEGIN, {"call": call_id, "job": job_id})
-    if status != "running":
-        raise JobStoppedError(f"the job is {status}")
+    row = connection.execute(_BEGIN, {"call": call_id, "job": job_id, "worker": worker_id}).one()
+    _check_may_ask(row.status, row.mine)
+
+
+def _check_may_ask(job_status: str, mine: bool) -> None:
+    if job_status != "running":
+        raise JobStoppedError(f"the job is {job_status}")
+    if not mine:
+        raise WorkerLostError("another worker has taken over")
 
 
 def _reply(row: Row[Any]) -> Reply:

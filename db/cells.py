@@ -1,8 +1,8 @@
 """Cells: the plan of a job, and what became of each."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, text, update
@@ -26,19 +26,6 @@ class PlannedCell:
     entity_id: int | None = None
     layer: int = 0
     check_key: str | None = None  # the hash of all that the checks of its row see; None: none is about it
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellWork:
-    """What a worker needs to know of a cell."""
-
-    id: int
-    job_id: int
-    document_id: int
-    prompt_id: int
-    entity_id: int | None
-    question_key: str
-    status: CellStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +65,20 @@ def _arrays(batch: Sequence[PlannedCell]) -> dict[str, list[Any]]:
     }
 
 
-def plan(connection: Connection, job_id: int, planned: Sequence[PlannedCell]) -> None:
+def _batches(planned: Iterable[PlannedCell]) -> Iterator[list[PlannedCell]]:
+    left = iter(planned)
+    return iter(lambda: list(islice(left, _BATCH)), [])
+
+
+def plan(connection: Connection, job_id: int, planned: Iterable[PlannedCell]) -> None:
     """Make a job's pending cells those of the plan. Cells that are done, or planned already, stay as they are.
 
-    Cells of entities stay too, while the question that listed them is planned.
+    Cells of entities stay too, while the question that listed them is planned. Of the plan, no more than a batch is in
+    memory at a time.
     """
     connection.execute(text(f"CREATE TEMPORARY TABLE planned ON COMMIT DROP AS {_PLANNED}"), _arrays(()))
-    for start in range(0, len(planned), _BATCH):
-        connection.execute(text(f"INSERT INTO planned {_PLANNED}"), _arrays(planned[start : start + _BATCH]))
+    for batch in _batches(planned):
+        connection.execute(text(f"INSERT INTO planned {_PLANNED}"), _arrays(batch))
     connection.execute(text("ANALYZE planned"))
     connection.execute(
         text("""
@@ -98,8 +91,9 @@ def plan(connection: Connection, job_id: int, planned: Sequence[PlannedCell]) ->
     connection.execute(
         text("""
             DELETE FROM cell WHERE job_id = :job AND status = 'pending' AND entity_id IS NOT NULL AND NOT EXISTS (
-                SELECT FROM planned JOIN extraction USING (question_key, document_id, prompt_id)
-                WHERE planned.document_id = cell.document_id AND cell.entity_id = ANY (extraction.entity_ids))
+                SELECT FROM planned JOIN extraction USING (question_key, document_id, prompt_id),
+                    unnest(extraction.entity_ids) AS listed (entity_id)
+                WHERE document_id = cell.document_id AND listed.entity_id = cell.entity_id)
         """),
         {"job": job_id},
     )
@@ -107,19 +101,39 @@ def plan(connection: Connection, job_id: int, planned: Sequence[PlannedCell]) ->
     connection.execute(text("DROP TABLE planned"))
 
 
+def analyze(connection: Connection) -> None:
+    """Let the database know at once how many cells a large plan has.
+
+    It finds out by itself in a minute or more. Until then it takes a job for a few cells, and reads all of them again
+    for every document where it should look up the document's.
+    """
+    connection.execute(text("ANALYZE cell"))
+
+
 def plan_entities(connection: Connection, job_id: int, document_id: int, planned: Sequence[PlannedCell]) -> None:
     """Make the pending cells of a document's entities those of the plan, and settle what is answered already."""
-    connection.execute(
-        text("""
-            DELETE FROM cell WHERE job_id = :job AND document_id = :document AND entity_id IS NOT NULL
-                AND (status = 'pending' OR entity_id <> ALL (cast(:entities AS bigint[])))
-        """),
-        {"job": job_id, "document": document_id, "entities": [cell.entity_id for cell in planned]},
-    )
-    for start in range(0, len(planned), _BATCH):
-        batch = _arrays(planned[start : start + _BATCH])
-        connection.execute(text(_INSERT.format(planned=_PLANNED)), {"job": job_id, **batch})
+    plan_entities_of(connection, job_id, [document_id], planned)
     settle_answered(connection, job_id, document_id)
+
+
+def plan_entities_of(
+    connection: Connection, job_id: int, document_ids: Sequence[int], planned: Sequence[PlannedCell]
+) -> None:
+    """Make the pending cells of some documents' entities those of the plan. Those planned already stay as they are."""
+    values: dict[str, Any] = {"job": job_id, **_arrays(planned)}
+    listed = list({cell.entity_id for cell in planned})
+    connection.execute(text(_DELETE_ENTITIES), values | {"of": list(document_ids), "listed": listed})
+    connection.execute(text(_INSERT.format(planned=_PLANNED)), values)
+
+
+_DELETE_ENTITIES = f"""
+    WITH planned AS MATERIALIZED ({_PLANNED})
+    DELETE FROM cell WHERE job_id = :job AND document_id = ANY (cast(:of AS bigint[])) AND entity_id IS NOT NULL
+        AND (status = 'pending' OR entity_id <> ALL (cast(:listed AS bigint[])))
+        AND NOT EXISTS (SELECT FROM planned WHERE planned.document_id = cell.document_id
+            AND planned.prompt_id = cell.prompt_id AND planned.entity_id = cell.entity_id
+            AND planned.question_key = cell.question_key)
+"""
 
 
 def settle_answered(connection: Connection, job_id: int, document_id: int | None = None) -> int:
@@ -169,48 +183,35 @@ def documents(connection: Connection, job_id: int) -> list[int]:
 
 
 _OPEN = "cell.job_id = :job AND (cell.status = 'pending' OR NOT cell.checked)"
-_REFS = """
+_OPEN_OF = text(f"""
     SELECT cell.id, cell.document_id, document.name AS document, variable.name AS variable, variable.kind,
-        entity.key AS entity, cell.layer, cell.status, cell.checked
+        cell.prompt_id, cell.question_key, cell.entity_id, entity.key AS entity, cell.layer, cell.status, cell.checked,
+        coalesce(greatest(0, extract(epoch FROM cell.not_before - clock_timestamp())), 0)::float8 AS wait
     FROM cell JOIN document ON document.id = cell.document_id JOIN prompt ON prompt.id = cell.prompt_id
         JOIN variable ON variable.id = prompt.variable_id LEFT JOIN entity ON entity.id = cell.entity_id
-"""
+    WHERE {_OPEN} AND cell.document_id = ANY(:documents)
+    ORDER BY cell.document_id, cell.layer, cell.id
+""")
 
 
-def open_documents(connection: Connection, job_id: int, *, after: int, limit: int) -> list[list[CellRef]]:
-    """The open cells of the next documents that have some, document by document, in the order of the plan.
-
-    Args:
-        after: the id of the last document that was taken.
-    """
-    query = f"""
-        {_REFS} WHERE {_OPEN} AND cell.document_id IN (
-            SELECT DISTINCT document_id FROM cell WHERE {_OPEN} AND document_id > :after
-            ORDER BY document_id LIMIT :limit)
-        ORDER BY cell.document_id, cell.layer, cell.id
-    """
-    rows = connection.execute(text(query), {"job": job_id, "after": after, "limit": limit})
+def open_of(connection: Connection, job_id: int, document_ids: Sequence[int]) -> list[list[CellRef]]:
+    """The open cells of documents, document by document, in the order of the plan."""
+    rows = connection.execute(_OPEN_OF, {"job": job_id, "documents": list(document_ids)})
     return [[_ref(row) for row in cells] for _, cells in groupby(rows, key=lambda row: row.document_id)]
-
-
-def open_of(connection: Connection, job_id: int, document_id: int) -> list[CellRef]:
-    """The open cells of one document."""
-    query = f"{_REFS} WHERE {_OPEN} AND cell.document_id = :document ORDER BY cell.layer, cell.id"
-    return [_ref(row) for row in connection.execute(text(query), {"job": job_id, "document": document_id})]
 
 
 def _ref(row: Row[Any]) -> CellRef:
     return CellRef(
-        id=row.id, document_id=row.document_id, document=row.document, variable=row.variable, entity=row.entity,
-        layer=row.layer, pending=row.status == "pending", checked=row.checked, unit=row.kind == "unit",
+        id=row.id, document_id=row.document_id, document=row.document, variable=row.variable, prompt_id=row.prompt_id,
+        question_key=row.question_key, entity_id=row.entity_id, entity=row.entity, layer=row.layer,
+        pending=row.status == "pending", checked=row.checked, unit=row.kind == "unit", wait=row.wait,
     )  # fmt: skip
 
 
-def work(connection: Connection, cell_ids: Sequence[int]) -> list[CellWork]:
-    """What is to be done, in the order of the ids."""
-    columns = (_cell.c[field.name] for field in fields(CellWork))
-    rows = connection.execute(select(*columns).where(_cell.c.id.in_(cell_ids)).order_by(_cell.c.id))
-    return [CellWork(**row._mapping) for row in rows]
+def any_open(connection: Connection, job_id: int) -> bool:
+    """Whether a job has something left to do."""
+    query = text(f"SELECT 1 FROM cell WHERE {_OPEN} ORDER BY document_id LIMIT 1")  # so that the index is used
+    return connection.scalar(query, {"job": job_id}) is not None
 
 
 _ROW = f"""
@@ -260,12 +261,31 @@ def end(connection: Connection, cell_id: int, status: CellStatus, reason: str, d
     return ended.rowcount > 0
 
 
+_PUT_OFF = text("""
+    UPDATE cell SET tries = tries + 1, not_before = clock_timestamp() + make_interval(secs =>
+        (cast(:delays AS float8[]))[least(tries + 1, cardinality(cast(:delays AS float8[])))])
+    WHERE id = ANY(:cells) AND status = 'pending' RETURNING tries
+""")
+
+
+def put_off(connection: Connection, cell_ids: Sequence[int], delays: Sequence[float]) -> int:
+    """Note that pending cells failed in a way that passes, and when they are due again. Returns their tries so far.
+
+    Args:
+        delays: seconds after each try; after more tries than that, as after the last.
+    """
+    tries = connection.scalars(_PUT_OFF, {"cells": list(cell_ids), "delays": list(delays)}).all()
+    return max(tries, default=0)
+
+
 def reopen_failed(connection: Connection, job_id: int) -> int:
     """Make the cells of a job that failed or were skipped pending again. Returns how many."""
+    lost = text("DELETE FROM claim WHERE job_id = :job AND worker_id IS NULL")  # they get as many chances as at first
+    connection.execute(lost, {"job": job_id})
     reopened = connection.execute(
         update(_cell)
         .where(_cell.c.job_id == job_id, _cell.c.status.in_(("failed", "skipped")))
-        .values(status="pending", reason=None, detail=None)
+        .values(status="pending", reason=None, detail=None, tries=0, not_before=None)
     )
     return reopened.rowcount
 

@@ -1,5 +1,6 @@
 """Documents with their text and blocks."""
 
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from winnow.exceptions import DocumentError
 from winnow.tokens import count_tokens
 
 _document, _block = tables.Document.__table__, tables.Block.__table__
+
+_PAGE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,18 @@ def of_project(connection: Connection, project_id: int) -> list[StoredDocument]:
     """All documents of a project, in the order of their names."""
     chosen = _listing().where(_document.c.project_id == project_id).order_by(_document.c.name, _document.c.id)
     return [_stored(row) for row in connection.execute(chosen)]
+
+
+def readable(connection: Connection, project_id: int) -> Iterator[StoredDocument]:
+    """A project's documents that have a text, in the order of their names, few of them in memory at a time."""
+    chosen = _listing().where(_document.c.project_id == project_id, _document.c.status == "parsed")
+    ordered = chosen.order_by(_document.c.name, _document.c.id)
+    return map(_stored, connection.execute(ordered.execution_options(yield_per=_PAGE)))
+
+
+def statuses(connection: Connection, project_id: int) -> set[str]:
+    """Which statuses a project's documents have."""
+    return set(connection.scalars(select(_document.c.status).where(_document.c.project_id == project_id).distinct()))
 
 
 def _listing() -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -12,6 +13,8 @@ from winnow.extractions import Evidence
 
 _evidence = TypeAdapter(tuple[Evidence, ...])
 _evidences = TypeAdapter(list[tuple[Evidence, ...]])
+
+_PAGE = 50  # documents whose lists are in memory at a time
 
 _SAVE = text("""
     INSERT INTO entity (document_id, key, name, evidence)
@@ -48,23 +51,32 @@ class ListedDocument:
 
 def listed(connection: Connection, job_id: int) -> Iterator[ListedDocument]:
     """The documents of a job whose lists of entities, by today's codebook, are there."""
-    rows = connection.execute(
-        text("""
-            SELECT document.id, document.text_hash, coalesce(document.tokens, 0) AS tokens, newest.entity_ids
-            FROM (
-                SELECT DISTINCT ON (cell.document_id) cell.document_id, extraction.entity_ids
-                FROM cell JOIN prompt ON prompt.id = cell.prompt_id JOIN variable ON variable.id = prompt.variable_id
-                    LEFT JOIN extraction ON extraction.id = cell.extraction_id
-                WHERE cell.job_id = :job AND variable.kind = 'unit' AND variable.position IS NOT NULL
-                ORDER BY cell.document_id, prompt.version DESC
-            ) AS newest JOIN document ON document.id = newest.document_id
-            WHERE newest.entity_ids IS NOT NULL ORDER BY document.id
-        """),
-        {"job": job_id},
-    ).all()
-    for row in rows:
-        entities = tuple(_in_order(connection, row.entity_ids))
-        yield ListedDocument(id=row.id, text_hash=row.text_hash, tokens=row.tokens, entities=entities)
+    return chain.from_iterable(listed_pages(connection, job_id))
+
+
+def listed_pages(connection: Connection, job_id: int) -> Iterator[list[ListedDocument]]:
+    """The same, a few documents at a time, as their lists may be long."""
+    query = text("""
+        SELECT document.id, document.text_hash, coalesce(document.tokens, 0) AS tokens, newest.entity_ids
+        FROM (
+            SELECT DISTINCT ON (cell.document_id) cell.document_id, extraction.entity_ids
+            FROM cell JOIN prompt ON prompt.id = cell.prompt_id JOIN variable ON variable.id = prompt.variable_id
+                LEFT JOIN extraction ON extraction.id = cell.extraction_id
+            WHERE cell.job_id = :job AND variable.kind = 'unit' AND variable.position IS NOT NULL
+            ORDER BY cell.document_id, prompt.version DESC
+        ) AS newest JOIN document ON document.id = newest.document_id
+        WHERE newest.entity_ids IS NOT NULL ORDER BY document.id
+    """)
+    rows = connection.execute(query.execution_options(yield_per=_PAGE), {"job": job_id})
+    for page in rows.partitions(_PAGE):
+        known = dict(_in_order(connection, [entity_id for row in page for entity_id in row.entity_ids]))
+        yield [
+            ListedDocument(
+                id=row.id, text_hash=row.text_hash, tokens=row.tokens,
+                entities=tuple((entity_id, known[entity_id]) for entity_id in row.entity_ids if entity_id in known),
+            )
+            for row in page
+        ]  # fmt: skip
 
 
 def of_question(connection: Connection, document_id: int, question_key: str) -> list[tuple[int, FoundEntity]] | None:

@@ -1,7 +1,7 @@
 """Extractions, and the dataset that they make up."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +14,8 @@ from winnow.extractions import DatasetCell, DocumentAccount, Extraction, FoundVa
 _values = TypeAdapter(tuple[FoundValue, ...])
 _unread = TypeAdapter(tuple[Unread, ...])
 _default: TypeAdapter[Value | None] = TypeAdapter(Value | None)
+
+_PAGE = 1000  # rows of the dataset that come from the database at a time
 
 COLUMNS = """
     extraction.status, extraction.values, extraction.confidence, extraction.signals, extraction.flags,
@@ -93,14 +95,16 @@ _OF_ENTITIES = """
     EXISTS (SELECT FROM variable WHERE project_id = :project AND kind = 'unit' AND position IS NOT NULL)
 """
 
-# Of a document, the newest accepted list of its entities, or else why there is none.
+# Of a document, the newest accepted list of its entities, or else why there is none. A list of statuses in its place
+# would let the database read a job's cells by their status, all of them for every document, where it takes the job's
+# cells for pending still.
 _LISTING = """LEFT JOIN LATERAL (
         SELECT extraction.*, cell.reason, cell.status AS cell_status
         FROM variable JOIN prompt ON prompt.variable_id = variable.id
             JOIN cell ON cell.prompt_id = prompt.id AND cell.document_id = document.id
             LEFT JOIN extraction ON extraction.id = cell.extraction_id
         WHERE variable.project_id = :project AND variable.kind = 'unit' AND variable.position IS NOT NULL
-            AND cell.status IN ('extracted', 'flagged', 'failed')
+            AND (cell.extraction_id IS NOT NULL OR cell.status = 'failed')
             AND (cast(:job AS bigint) IS NULL OR cell.job_id = :job)
         ORDER BY prompt.version DESC, cell.extraction_id IS NULL, cell.job_id DESC LIMIT 1
     ) AS listing ON true"""
@@ -150,11 +154,18 @@ _OF_DOCUMENTS, _OF_THEIR_ENTITIES = (
 
 def dataset(connection: Connection, project_id: int, job_id: int | None = None) -> list[DatasetCell]:
     """All cells of a project's dataset, row by row: of one job, or the newest of each."""
+    return list(dataset_cells(connection, project_id, job_id))
+
+
+def dataset_cells(connection: Connection, project_id: int, job_id: int | None = None) -> Iterator[DatasetCell]:
+    """The same, one after the other: few of them are in memory at a time."""
     accounts = {account_.document_hash: account_ for account_ in document_accounts(connection, project_id, job_id)}
     values = {"project": project_id, "job": job_id}
     of_entities = connection.scalar(text(f"SELECT {_OF_ENTITIES}"), values)
-    rows = connection.execute(_OF_THEIR_ENTITIES if of_entities else _OF_DOCUMENTS, values)
-    return [_dataset_cell(row, accounts.get(row.document_hash)) for row in rows]
+    connection.execute(text("SET LOCAL cursor_tuple_fraction = 1"))  # all rows are wanted, not the first ones soon
+    query = (_OF_THEIR_ENTITIES if of_entities else _OF_DOCUMENTS).execution_options(yield_per=_PAGE)
+    for row in connection.execute(query, values):
+        yield _dataset_cell(row, accounts.get(row.document_hash))
 
 
 def _dataset_cell(row: Row[Any], account_: DocumentAccount | None) -> DatasetCell:

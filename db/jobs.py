@@ -1,38 +1,16 @@
-"""Jobs, their events, and the lock that keeps two processes off one job."""
+"""Jobs: their states, each changed by one function, and their events, which say who changed it and why."""
 
-import contextlib
-import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError
 
-from db import tables
-from db.session import connect
+from db import tables, workers
 from winnow.exceptions import BusyError, DefinitionError
-from winnow.jobs import UNFINISHED, Counts, Job, JobOptions, JobStatus
+from winnow.jobs import ENDED, UNFINISHED, Counts, Job, JobOptions, JobStatus
 
 _job, _event, _cell = (table.__table__ for table in (tables.Job, tables.JobEvent, tables.Cell))
 _project = tables.Project.__table__
-
-
-@contextlib.contextmanager
-def held(job_id: int) -> Iterator[None]:
-    """Hold a job for this process. The database lets go of it when the process ends, however it ends.
-
-    Raises:
-        BusyError: another process holds it.
-    """
-    with connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if not connection.scalar(select(func.pg_try_advisory_lock(_lock_key(job_id)))):
-            raise busy(job_id)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(DBAPIError):  # a connection that was lost has let go already
-                connection.execute(select(func.pg_advisory_unlock(_lock_key(job_id))))
 
 
 def busy(job_id: int) -> BusyError:
@@ -40,21 +18,24 @@ def busy(job_id: int) -> BusyError:
     return BusyError(f"Job {job_id} is being run by another process; watch it with `winnow job {job_id}`.")
 
 
-def _lock_key(job_id: int) -> Any:
-    return func.hashtextextended("winnow job", job_id)
-
-
 def lock_planning(connection: Connection, project_id: int) -> None:
     """Let one process at a time plan jobs of a project, until its transaction ends."""
     connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("winnow plan", project_id))))
 
 
-def create(connection: Connection, project_id: int, options: JobOptions, *, rules: str, flow_run_id: str | None) -> int:
-    """A new running job without cells. Returns its id."""
+def create(
+    connection: Connection,
+    project_id: int,
+    options: JobOptions,
+    *,
+    rules: str,
+    flow_run_id: str | None = None,
+    deployed: bool = False,
+) -> int:
+    """A new pending job without cells. Returns its id."""
     values = {
-        "project_id": project_id, "kind": options.kind, "status": "running", "model": options.model,
-        "options": asdict(options), "rules": rules,
-        "flow_run_id": flow_run_id,
+        "project_id": project_id, "kind": options.kind, "status": "pending", "model": options.model,
+        "options": asdict(options), "rules": rules, "flow_run_id": flow_run_id, "deployed": deployed,
     }  # fmt: skip
     job_id = int(connection.execute(insert(_job).values(values).returning(_job.c.id)).scalar_one())
     log(connection, job_id, "created")
@@ -79,7 +60,7 @@ def unfinished(connection: Connection, project_id: int, options: JobOptions) -> 
 
 
 def abandon_others(connection: Connection, project_id: int, job_id: int) -> None:
-    """Cancel the project's other unfinished samples that no process holds: this one takes their place."""
+    """Cancel the project's other unfinished samples that no process works on: this one takes their place."""
     rows = connection.scalars(
         select(_job.c.id).where(
             _job.c.project_id == project_id,
@@ -89,18 +70,8 @@ def abandon_others(connection: Connection, project_id: int, job_id: int) -> None
         )
     )
     for other in list(rows):
-        if not is_held(connection, other):
-            set_status(connection, other, "cancelled", f"superseded by job {job_id}")
-
-
-def is_held(connection: Connection, job_id: int) -> bool:
-    """Whether a process runs the job. Where none does, none can take it until the transaction ends."""
-    for wait in (0.02, 0.1, 0.5, None):  # a transaction that ends lets go of its locks one after the other
-        if connection.scalar(select(func.pg_try_advisory_xact_lock(_lock_key(job_id)))):
-            return False
-        if wait:
-            time.sleep(wait)
-    return True
+        if not workers.alive(connection, other):
+            cancel(connection, other, f"superseded by job {job_id}")
 
 
 def refuse_second(connection: Connection, project_id: int, job_id: int | None = None) -> None:
@@ -120,13 +91,6 @@ def refuse_second(connection: Connection, project_id: int, job_id: int | None = 
             f"Job {other.id} of this project is not finished: it is {other.status}. Go on with it by "
             f"`winnow resume {other.id}`, or end it by `winnow cancel {other.id}`, and run again."
         )
-
-
-def reopen(connection: Connection, job_id: int) -> None:
-    """Make a job unfinished again, to be run on."""
-    values = {"status": "paused", "reason": "reopened", "finished_at": None}
-    connection.execute(update(_job).where(_job.c.id == job_id, _job.c.status != "running").values(values))
-    log(connection, job_id, "reopened")
 
 
 def get(connection: Connection, job_id: int) -> Job:
@@ -182,6 +146,41 @@ def of_flow_run(connection: Connection, flow_run_id: str) -> list[int]:
     return list(connection.scalars(chosen))
 
 
+_ORPHANED = text("""
+    SELECT job.id FROM job WHERE status IN ('pending', 'running')
+        AND NOT EXISTS (SELECT FROM worker WHERE worker.job_id = job.id)
+        AND NOT EXISTS (SELECT FROM job_event WHERE job_event.job_id = job.id
+            AND at > clock_timestamp() - make_interval(secs => :lease))
+    ORDER BY job.id
+""")
+
+
+def orphaned(connection: Connection) -> list[Job]:
+    """Unfinished jobs that no worker works on, and to which nothing happened for the time of a lease."""
+    ids = connection.scalars(_ORPHANED, {"lease": workers.LEASE_SECONDS}).all()
+    return [get(connection, job_id) for job_id in ids]
+
+
+def take_over(connection: Connection, job: Job) -> int:
+    """Note that another run is to go on with a job. Returns how often that was so since a cell ended the last time."""
+    so_far = f"{job.counts.done} cells done"
+    log(connection, job.id, "taken over", so_far)
+    taken = (_event.c.job_id == job.id, _event.c.event == "taken over", _event.c.detail == so_far)
+    return int(connection.execute(select(func.count()).select_from(_event).where(*taken)).scalar_one())
+
+
+def planned_by(connection: Connection, job_id: int) -> int:
+    """The id of the event by which a job was last planned, or taken over: another after every resumption."""
+    planned = (_event.c.job_id == job_id, _event.c.event.in_(("created", "resumed", "taken over")))
+    return int(connection.execute(select(func.max(_event.c.id)).where(*planned)).scalar_one())
+
+
+def paused_flow_runs(connection: Connection) -> dict[str, int]:
+    """The paused jobs by the flow runs that drove them."""
+    chosen = select(_job.c.flow_run_id, _job.c.id).where(_job.c.status == "paused", _job.c.flow_run_id.is_not(None))
+    return {flow_run_id: job_id for flow_run_id, job_id in connection.execute(chosen)}  # noqa: C416 # rows, not pairs
+
+
 def _with_project() -> Any:
     return select(_job, _project.c.name.label("project")).join(_project, _project.c.id == _job.c.project_id)
 
@@ -189,7 +188,8 @@ def _with_project() -> Any:
 def _from_row(connection: Connection, row: Any) -> Job:
     return Job(
         id=row.id, project=row.project, status=row.status, options=_options(row.options), reason=row.reason,
-        counts=counts(connection, row.id), created_at=row.created_at, finished_at=row.finished_at,
+        counts=counts(connection, row.id), deployed=row.deployed,
+        created_at=row.created_at, finished_at=row.finished_at,
     )  # fmt: skip
 
 
@@ -211,43 +211,85 @@ def status(connection: Connection, job_id: int) -> JobStatus:
     return found
 
 
-def resume(connection: Connection, job_id: int, options: JobOptions, *, rules: str, flow_run_id: str | None) -> None:
-    """Let an unfinished job run on, under another flow run, the rules of today's codebook and another budget.
+def resume(
+    connection: Connection,
+    job_id: int,
+    options: JobOptions,
+    *,
+    rules: str,
+    flow_run_id: str | None = None,
+    deployed: bool = False,
+) -> None:
+    """Let an unfinished job be run on, under another flow run, the rules of today's codebook and another budget.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process works on it.
         DefinitionError: it ended just now.
     """
-    if is_held(connection, job_id):
+    if workers.alive(connection, job_id):
         raise busy(job_id)
-    values = {
-        "status": "running", "reason": None, "rules": rules, "flow_run_id": flow_run_id, "options": asdict(options),
+    values: dict[str, Any] = {
+        "rules": rules, "flow_run_id": flow_run_id, "deployed": deployed, "options": asdict(options),
+        "failed_documents": 0,
     }  # fmt: skip
-    unfinished = (_job.c.id == job_id, _job.c.status.in_(UNFINISHED))
-    if not connection.execute(update(_job).where(*unfinished).values(values)).rowcount:
+    if not _change(connection, job_id, "pending", UNFINISHED, event="resumed", **values):
         raise DefinitionError(f"Job {job_id} has ended; run again for a new one.")
-    log(connection, job_id, "resumed")
 
 
-def set_status(connection: Connection, job_id: int, new: JobStatus, reason: str | None = None) -> bool:
-    """Change a job's status; False where it has ended already."""
-    finished = None if new in UNFINISHED else func.now()
-    changed = connection.execute(
-        update(_job)
-        .where(_job.c.id == job_id, _job.c.status.in_(UNFINISHED), _job.c.status != new)
-        .values(status=new, reason=reason, finished_at=finished)
-    )
-    if changed.rowcount:
-        log(connection, job_id, new, reason)
-    return changed.rowcount > 0
+def reopen(connection: Connection, job_id: int) -> bool:
+    """Make a job unfinished again, to be run on. False where it is unfinished already."""
+    return _change(connection, job_id, "pending", ENDED, event="reopened", failed_documents=0)
 
 
-def finish(connection: Connection, job_id: int) -> None:
+def start(connection: Connection, job_id: int) -> bool:
+    """A worker begins with a job that was planned. False where others have begun already, or it was stopped."""
+    return _change(connection, job_id, "running", ("pending",))
+
+
+def pause(connection: Connection, job_id: int, reason: str) -> bool:
+    """Let a job start no new call until it is resumed. False where it is paused already, or has ended."""
+    return _change(connection, job_id, "paused", ("pending", "running"), reason)
+
+
+def cancel(connection: Connection, job_id: int, reason: str) -> bool:
+    """End a job where it stands. False where it has ended already."""
+    return _change(connection, job_id, "cancelled", UNFINISHED, reason)
+
+
+def fail(connection: Connection, job_id: int, reason: str) -> bool:
+    """End a job that cannot be run, by a mistake of ours. False where it has ended already."""
+    return _change(connection, job_id, "failed", UNFINISHED, reason)
+
+
+def finish(connection: Connection, job_id: int) -> bool:
     """End a running job that has nothing left to do. One with failed cells ends `completed_with_errors`."""
     now = counts(connection, job_id)
     unchecked = connection.scalar(select(_cell.c.id).where(_cell.c.job_id == job_id, ~_cell.c.checked).limit(1))
-    if not now.pending and unchecked is None and status(connection, job_id) == "running":
-        set_status(connection, job_id, "completed_with_errors" if now.failed or now.skipped else "completed")
+    if now.pending or unchecked is not None:
+        return False
+    ended: JobStatus = "completed_with_errors" if now.failed or now.skipped else "completed"
+    return _change(connection, job_id, ended, ("running",))
+
+
+def _change(
+    connection: Connection,
+    job_id: int,
+    new: JobStatus,
+    before: tuple[JobStatus, ...],
+    reason: str | None = None,
+    *,
+    event: str | None = None,
+    **more: Any,
+) -> bool:
+    finished = None if new in UNFINISHED else func.now()
+    changed = connection.execute(
+        update(_job)
+        .where(_job.c.id == job_id, _job.c.status.in_(before))
+        .values(status=new, reason=reason, finished_at=finished, **more)
+    )
+    if changed.rowcount:
+        log(connection, job_id, event or new, reason)
+    return changed.rowcount > 0
 
 
 def withdraw(connection: Connection, job_id: int) -> bool:
@@ -259,8 +301,8 @@ def withdraw(connection: Connection, job_id: int) -> bool:
 
 
 def log(connection: Connection, job_id: int, event: str, detail: str | None = None) -> None:
-    """Note what happened to a job, and who did it: the database's session name tells the process apart."""
-    who = text("session_user || '@' || coalesce(inet_client_addr()::text, 'local') || ' ' || pg_backend_pid()")
+    """Note what happened to a job, and which process of whom did it: its connections bear that name."""
+    who = text("current_setting('application_name')")
     row = select(text(":job"), text(":event"), who, text(":detail"))
     connection.execute(
         insert(_event).from_select(["job_id", "event", "who", "detail"], row),

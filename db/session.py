@@ -1,16 +1,45 @@
 """Where the database is, and explicit transactions on it."""
 
 import contextlib
+import getpass
+import itertools
+import logging
+import os
+import select
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    InvalidatePoolError,
+    OperationalError,
+)
 
 from db import embedded
-from winnow.exceptions import DefinitionError
+from winnow.exceptions import DatabaseDownError, DefinitionError
 from winnow.settings import settings
+
+logger = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+# Classes of SQLSTATE after which the same transaction may succeed: connections, conflicts between transactions, no room
+# on the disk or in memory, a server that was stopped, or that is a standby still.
+_PASSING = ("08", "25006", "25P03", "40", "53", "55", "57", "58")
+
+_FROZEN_MS = 15_000  # a process that stands still in a transaction holds rows; it is over before its lease can be
+
+_WAITS = (0.1, 0.2, 0.5, 1.0, 2.0)  # seconds before further tries; then as the last one
+
+_IDLE = 2.0  # seconds after which a connection is asked whether it is there before it is lent
 
 _making = threading.Lock()
 
@@ -23,15 +52,49 @@ def engine() -> Engine:
 
 @cache
 def _engine() -> Engine:
-    """An engine whose pool checks a connection before lending it."""
-    return create_engine(
+    """An engine whose pool checks a connection before lending it, without a round trip for one in use."""
+    made = create_engine(
         database_url(),
         hide_parameters=True,  # its errors would quote documents and replies in logs and in the Prefect UI
-        pool_pre_ping=True,
+        pool_use_lifo=True,  # the last one used again: it knows its statements, and has hardly been idle
         pool_size=settings().concurrency + 8,
         max_overflow=settings().concurrency,
-        connect_args={"application_name": "winnow", "connect_timeout": 10},
+        connect_args={
+            "application_name": _who(),
+            "connect_timeout": 10,
+            "keepalives_idle": 15,  # a server that has vanished is noticed within a lease
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "options": f"-c idle_in_transaction_session_timeout={_FROZEN_MS}",
+        },
     )
+    event.listen(made, "checkin", _note_time)
+    event.listen(made, "checkout", lambda connection, record, _: _check(made, connection, record))
+    return made
+
+
+def _note_time(_: Any, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _check(engine: Engine, connection: Any, record: Any) -> None:
+    """Replace a connection that has gone. One used just now is asked only where the server has said something since."""
+    try:
+        looked = select.poll()
+        looked.register(connection.fileno(), select.POLLIN)
+        if time.monotonic() - record.info.get("used_at", 0.0) > _IDLE or looked.poll(0):
+            engine.dialect.do_ping(connection)
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error  # the pool makes new ones
+
+
+def _who() -> str:
+    """This process, as the database shows it, and as the events of jobs name it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return f"winnow {user}@{socket.gethostname()}:{os.getpid()}"[:63]  # as much as PostgreSQL keeps
 
 
 @cache
@@ -61,9 +124,9 @@ def transaction() -> Iterator[Connection]:
     """One transaction: committed when the block ends, rolled back when it raises.
 
     Raises:
-        DefinitionError: the database cannot be reached.
+        DatabaseDownError: the database cannot be reached, or cannot do this now.
     """
-    with connect() as connection, connection.begin():
+    with database_errors(), connect() as connection, connection.begin():
         yield connection
 
 
@@ -72,26 +135,69 @@ def at_once() -> Iterator[Connection]:
     """A connection on which every statement is a transaction of its own: what it locks, it locks for itself alone.
 
     Raises:
-        DefinitionError: the database cannot be reached.
+        DatabaseDownError: as `transaction`.
     """
-    with connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with database_errors(), connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection
+
+
+def patiently(work: Callable[[], _Result], wait: Callable[[float], None] = time.sleep) -> _Result:
+    """Do what stands in transactions of its own, again and again while the database is down.
+
+    Args:
+        work: may be begun again from its start.
+        wait: for so many seconds; raises where nobody waits any longer.
+    """
+    for seconds in itertools.chain(_WAITS, itertools.repeat(_WAITS[-1])):
+        try:
+            return work()
+        except DatabaseDownError:
+            logger.warning("The database is down; trying again in %s s", seconds)
+            wait(seconds)
+    raise AssertionError  # the waits have no end
 
 
 def connect() -> Connection:
     """A connection from the pool.
 
     Raises:
-        DefinitionError: the database cannot be reached.
+        DatabaseDownError: the database cannot be reached.
     """
     try:
         return engine().connect()
     except DBAPIError as error:
-        where = _without_secrets(database_url()).render_as_string()
-        said = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
-        raise DefinitionError(
-            f"The database {where} cannot be reached: {said}. Check WINNOW_DATABASE_URL and that the server runs."
+        raise DatabaseDownError(
+            f"The database {_address()} cannot be reached: {_first_line(error)}. "
+            "Check WINNOW_DATABASE_URL and that the server runs."
         ) from error
+
+
+@contextlib.contextmanager
+def database_errors() -> Iterator[None]:
+    """Tell apart, while the block runs, a database that is down from a statement that is wrong.
+
+    Raises:
+        DatabaseDownError: the database is down.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError, InternalError) as error:
+        state = getattr(error.orig, "sqlstate", None)
+        if not (state.startswith(_PASSING) if state else error.connection_invalidated):
+            raise
+        raise DatabaseDownError(
+            f"The database {_address()} did not do what was asked: {_first_line(error)}. What was stored before is "
+            "safe; run again once the server is well."
+        ) from error
+
+
+def _first_line(error: DBAPIError) -> str:
+    lines = str(error.orig or "").strip().splitlines()
+    return lines[0] if lines else "no reason given"
+
+
+def _address() -> str:
+    return _without_secrets(database_url()).render_as_string()
 
 
 def _without_secrets(url: URL) -> URL:

@@ -159,7 +159,7 @@ class Job(Base):
         Index(None, "project_id", "id"),
         CheckConstraint("kind IN ('sample', 'full')", name="kind"),
         CheckConstraint(
-            "status IN ('running', 'paused', 'completed', 'completed_with_errors', 'cancelled')",
+            "status IN ('pending', 'running', 'paused', 'completed', 'completed_with_errors', 'failed', 'cancelled')",
             name="status",
         ),
     )
@@ -173,18 +173,35 @@ class Job(Base):
     options: Mapped[dict[str, Any]]
     rules: Mapped[str]  # the constant part of its prompts
     flow_run_id: Mapped[str | None]
+    deployed: Mapped[bool] = mapped_column(server_default=text("false"))  # its runs are those of a deployment
+    failed_documents: Mapped[int] = mapped_column(server_default=text("0"))  # in a row
     created_at: Mapped[datetime] = _now()
     finished_at: Mapped[datetime | None]
 
 
 class Worker(Base):
-    """A process that buys replies. While its lease runs, by the database's clock, nobody takes over its calls."""
+    """A process that works on a job. While its lease runs, by the database's clock, nobody takes over its documents."""
 
     __tablename__ = "worker"
 
     id: Mapped[int] = _id()
+    job_id: Mapped[int] = _to("job.id", index=True)
+    name: Mapped[str]
     lease_until: Mapped[datetime]
     started_at: Mapped[datetime] = _now()
+
+
+class Claim(Base):
+    """A document of a job that a worker works on: what it holds, it alone writes."""
+
+    __tablename__ = "claim"
+
+    job_id: Mapped[int] = _to("job.id", primary_key=True)
+    document_id: Mapped[int] = _to("document.id", primary_key=True, index=True)
+    worker_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("worker.id", ondelete="SET NULL"), index=True
+    )  # null: it was lost, and waits for another
+    losses: Mapped[int] = mapped_column(server_default=text("0"))  # workers that died with it
 
 
 class Call(Base):
@@ -297,6 +314,8 @@ class Cell(Base):
     reason: Mapped[str | None]
     detail: Mapped[str | None]
     extraction_id: Mapped[int | None] = _to("extraction.id")
+    tries: Mapped[int] = mapped_column(server_default=text("0"))  # that failed in a way that passes
+    not_before: Mapped[datetime | None]  # when the next try is due
 
 
 class Provider(Base):

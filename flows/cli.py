@@ -1,5 +1,5 @@
 """The `winnow` command. Exit status: 0 all well, 1 the work ended with failed cells, 2 the request was
-wrong, 130 stopped by Ctrl-C.
+wrong, 130 stopped by Ctrl-C; asked to end by SIGTERM, it ends in good order with 0.
 
 Prefect, the database and the models are imported by the command that needs them: `winnow --help` stays quick.
 """
@@ -13,7 +13,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from winnow import __version__
-from winnow.exceptions import BudgetReachedError, JobPausedError, JobStoppedError, ProviderError, WinnowError
+from winnow.exceptions import (
+    BudgetReachedError,
+    JobPausedError,
+    JobStoppedError,
+    ProviderError,
+    TerminatedError,
+    WinnowError,
+)
 
 app = typer.Typer(
     help="Turn a folder of documents into a dataset: every cell with its value, its confidence and its evidence.",
@@ -36,6 +43,17 @@ ModelName = Annotated[
 def main() -> None:
     """Run the command; what Winnow foresaw ends in one message and an exit status, never in a traceback."""
     try:
+        _run()
+    except SystemExit as end:
+        if "prefect" in sys.modules:
+            from flows.prefect_environment import end_without_server
+
+            end_without_server(end.code)
+        raise
+
+
+def _run() -> None:
+    try:
         app()
     except ProviderError as error:
         _complain(f"{error}\nWhat was answered is kept; run the same command to go on.")
@@ -45,7 +63,7 @@ def main() -> None:
         sys.exit(1)
     except JobStoppedError as error:
         _complain(str(error))
-        sys.exit(130)
+        sys.exit(0 if isinstance(error, TerminatedError) else 130)
     except WinnowError as error:
         _complain(str(error))
         sys.exit(2)
@@ -151,7 +169,7 @@ def ingest(
 
 
 @app.command()
-def run(  # the options of DESIGN
+def run(  # noqa: PLR0913, PLR0917 # the options of DESIGN
     project: ProjectName,
     sample: Annotated[int | None, typer.Option(min=1, help="Try so many documents, drawn at random.")] = None,
     variables: Annotated[str, typer.Option(help="Names of variables, with commas between. Default: all.")] = "",
@@ -165,6 +183,9 @@ def run(  # the options of DESIGN
         float | None, typer.Option(min=0.0001, help="US dollars that the job's calls may cost. Default: no limit.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and ask nothing.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again for the failed cells of the newest job, and no others.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model for every variable of every document. What was answered before is not asked again."""
@@ -172,12 +193,16 @@ def run(  # the options of DESIGN
     if dry_run:
         _estimate(project, sample or 0, names, model, seed, per_call, as_json)
         return
-    from flows.run_here import run_here
+    from flows.run_here import retry_here, run_here
     from flows.tell import tell_job
 
-    figures = run_here(
-        project, sample=sample or 0, variables=names, model=model, concurrency=concurrency or 0,
-        variables_per_call=per_call, budget=budget or 0.0, seed=seed,
+    figures = (
+        retry_here(project, concurrency=concurrency or 0)
+        if retry_failed
+        else run_here(
+            project, sample=sample or 0, variables=names, model=model, concurrency=concurrency or 0,
+            variables_per_call=per_call, budget=budget or 0.0, seed=seed,
+        )
     )  # fmt: skip
     if as_json:
         _print_json(figures)

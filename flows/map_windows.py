@@ -1,11 +1,14 @@
 """Mapped task runs in bounded windows: the one way in which flows fan out."""
 
+import contextlib
+import gc
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 
 _Item = TypeVar("_Item")
@@ -61,27 +64,56 @@ def map_windows(
     under_way: dict[PrefectFuture[Any], Iterator[Sequence[_Item]]] = {}
     step = max(1, window // 8)
     try:
-        while True:
-            batch = source.take(min(step, window - len(under_way)))
-            futures = submit([item for item, _ in batch]) if batch else ()
-            for future, (_, stream) in zip(futures, batch, strict=True):
-                under_way[future] = stream
-                future.add_done_callback(ended.put)
-            if not under_way:
-                return
-            if batch and len(under_way) < window:
-                continue
-            future = ended.get()
-            for done in [future, *islice(_drained(ended), window)]:
-                done.wait()  # it has ended; this takes its state over, so that nobody asks the server for it
-                source.ended(under_way.pop(done))
-                yield done
+        with _few_collections():
+            while True:
+                batch = source.take(min(step, window - len(under_way)))
+                futures = submit([item for item, _ in batch]) if batch else ()
+                for future, (_, stream) in zip(futures, batch, strict=True):
+                    under_way[future] = stream
+                    future.add_done_callback(ended.put)
+                if not under_way:
+                    return
+                if batch and len(under_way) < window:
+                    continue
+                future = ended.get()
+                for done in [future, *islice(_drained(ended), window)]:
+                    done.wait()  # it has ended; this takes its state over, so that nobody asks the server for it
+                    source.ended(under_way.pop(done))
+                    _forget(done)
+                    yield done
     except BaseException:  # signals, and the consumer's leaving, too: raised again
         interrupted()
         raise
     finally:
         for future in under_way:
             future.wait()
+
+
+def _forget(ended: PrefectFuture[Any]) -> None:
+    """Let the task runner drop what it would cancel the task run by: it keeps a kilobyte of every one that ended."""
+    flow_run = FlowRunContext.get()
+    events = getattr(flow_run.task_runner, "_cancel_events", None) if flow_run else None
+    if events:
+        events.pop(ended.task_run_id, None)
+
+
+_YOUNG = 10_000  # objects: a task run makes thousands, most of which are gone when it ends
+
+
+@contextlib.contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let Python's garbage collector leave alone what is loaded by now, while the block runs.
+
+    To go through all modules takes it a quarter of a second, in which no thread gets on.
+    """
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _drained(queue: SimpleQueue[PrefectFuture[Any]]) -> Iterator[PrefectFuture[Any]]:

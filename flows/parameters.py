@@ -31,6 +31,10 @@ Budget = Annotated[
     float, _shown("Budget", "US dollars that the calls of the job may cost. 0: no limit.", ge=0, le=1_000_000)
 ]
 JobId = Annotated[int, _shown("Job", "Its number, as `winnow jobs` lists it.", ge=1)]
+Join = Annotated[
+    int,
+    _shown("Job to join", "Set by Winnow where several runs share a large job: work on this one. 0: none.", ge=0),
+]
 RetryFailed = Annotated[
     bool, _shown("Retry failed cells", "Also ask again for cells that failed or were skipped, in a job that has ended.")
 ]

@@ -24,13 +24,17 @@ QUIET = {
 
 # A server writes task runs one by one unless told otherwise: half of its work in a large run.
 SERVER = {
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "500",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "500",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
 
 # What a server has no use for that lives as long as one command.
 _NOT_NEEDED = ("TRIGGERS", "EVENT_PERSISTER", "SCHEDULER", "LATE_RUNS", "FOREMAN")
+
+
+# Its own server is here or gone: the client's tries, over a minute for each request, would only hold up the end.
+_TRIES = {"PREFECT_CLIENT_MAX_RETRIES": "2"}
 
 
 def use_prefect() -> None:
@@ -52,10 +56,13 @@ def use_prefect() -> None:
 
 def _start_temporary_server() -> str:
     """Start `flows.temporary_server` and give its API address. Requests wait until it is ready."""
+    for name, value in _TRIES.items():
+        os.environ.setdefault(name, value)
     environment = {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": server_database_url(),
         **SERVER,
         **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _NOT_NEEDED},
+        "PREFECT_SERVER_EVENTS_STREAM_OUT_ENABLED": "false",
         **os.environ,
     }
     with server_log().open("ab") as log:
@@ -75,6 +82,17 @@ def _start_temporary_server() -> str:
             "Set PREFECT_API_URL to use a server of your own."
         )
     return f"http://127.0.0.1:{port}/api"
+
+
+def end_without_server(status: object) -> None:
+    """End this process now where its Prefect server is gone: Prefect would try for minutes to tell it the rest."""
+    from tasks.showing import reachable
+
+    if isinstance(status, int | None) and not reachable():
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status or 0)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -9,9 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from db import jobs, projects
 from db.session import transaction
-from winnow.jobs import Counts
+from winnow.exceptions import WinnowError
 
-_EVERY = 0.5  # seconds
+_EVERY, _SELDOM = 0.5, 5.0  # seconds
+_REST = 20  # times as long as counting took: a large job's bar moves less often
 
 
 @contextlib.contextmanager
@@ -40,11 +42,13 @@ def job_progress(project: str, console: Console) -> Iterator[None]:
 
 def _watch(bar: Progress, project_id: int, ended: threading.Event) -> None:
     """Look at the job's row until the block ends. The job may not be planned yet: then the bar says so."""
-    shown = bar.add_task("Starting", total=None, found="")
-    while not ended.wait(_EVERY):
-        with transaction() as connection:
+    shown, pause = bar.add_task("Starting", total=None, found=""), _EVERY
+    while not ended.wait(pause):
+        began = time.monotonic()
+        with contextlib.suppress(WinnowError), transaction() as connection:  # a database that is down may come back
             running = jobs.running_id(connection, project_id)
-            counts = jobs.counts(connection, running) if running else Counts()
-        if running:
-            found = f"{counts.flagged} flagged, {counts.failed} failed"
-            bar.update(shown, description=f"Job {running}", completed=counts.done, total=counts.total, found=found)
+            if running:
+                counts = jobs.counts(connection, running)
+                found = f"{counts.flagged} flagged, {counts.failed} failed"
+                bar.update(shown, description=f"Job {running}", completed=counts.done, total=counts.total, found=found)
+        pause = min(max(_EVERY, _REST * (time.monotonic() - began)), _SELDOM)

@@ -92,6 +92,7 @@ def _environment(api: str, database: str) -> dict[str, str]:
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": _HEARTBEAT,
+        "PREFECT_WORKER_QUERY_SECONDS": "2",  # a person who presses Run or Resume waits for it; the default is 10
         **os.environ,
         "WINNOW_HOME": str(settings().home),
         "PREFECT_HOME": os.environ.get("PREFECT_HOME", str(settings().home / "prefect")),

@@ -23,7 +23,10 @@ def main() -> None:
     import uvicorn
 
     os.environ.update(PREFECT_UI_ENABLED="0", PREFECT__SERVER_EPHEMERAL="1", PREFECT__SERVER_FINAL="1")
-    config = uvicorn.Config("prefect.server.api.server:create_app", factory=True, lifespan="on", log_level="error")
+    config = uvicorn.Config(
+        "prefect.server.api.server:create_app", factory=True, lifespan="on", log_level="error",
+        ws_per_message_deflate=False,  # to compress what stays on this machine costs both sides time
+    )  # fmt: skip
     server = uvicorn.Server(config)
     threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
     asyncio.run(server.serve(sockets=[listener]))

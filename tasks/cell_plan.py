@@ -5,7 +5,7 @@ the other: in the next job, and in another that runs at the same time.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from winnow.conditions import layers, with_parents
 from winnow.entities import FoundEntity
 from winnow.extractions import Extraction
 from winnow.projects import PromptVersion
-from winnow.prompts import question_key
+from winnow.prompts import SharedShaping, question_key
 
 ENGINE = "1"
 """Changes with the way in which answers are asked for and read: then stored replies are read again."""
@@ -37,7 +37,8 @@ class CellPlan:
     def of_document(self, document_id: int, text_hash: str, tokens: int) -> list[PlannedCell]:
         """A document's cells: its variables, or where rows are entities the cell that lists them."""
         if self.unit is None:
-            return self._cells(document_id, self._about(text_hash, tokens > self.codebook.chunking.whole_up_to))
+            about = self._about(text_hash, tokens > self.codebook.chunking.whole_up_to)
+            return self._cells(document_id, SharedShaping(*about))
         shaping = [*self._about(text_hash, tokens > self.codebook.chunking.tokens), self._parameters("text")]
         return [
             PlannedCell(
@@ -49,32 +50,27 @@ class CellPlan:
         self, document_id: int, text_hash: str, tokens: int, entities: Iterable[tuple[int, FoundEntity]]
     ) -> list[PlannedCell]:
         """The cells of a document's entities, given with their ids."""
-        about = self._about(text_hash, tokens > self.codebook.chunking.tokens)
+        about = SharedShaping(*self._about(text_hash, tokens > self.codebook.chunking.tokens))
         return [
             cell
             for entity_id, entity in entities
-            for cell in self._cells(document_id, [*about, _shown(entity)], entity_id)
+            for cell in self._cells(document_id, about.and_also(_shown(entity)), entity_id)
         ]
 
-    def _cells(self, document_id: int, about: list[Any], entity_id: int | None = None) -> list[PlannedCell]:
+    def _cells(self, document_id: int, about: SharedShaping, entity_id: int | None = None) -> list[PlannedCell]:
         keys: dict[str, str] = {}
-        planned = []
-        for layer, prompts in enumerate(self._layers):
-            for prompt in prompts:
-                variable = prompt.variable
-                parents = [keys[name_key(dependency.variable)] for dependency in variable.depends_on]
-                shaping = [*about, self._parameters(variable.type), prompt.text, parents]
-                key = keys[name_key(variable.name)] = question_key(shaping)
-                planned.append(
-                    PlannedCell(
-                        document_id=document_id, prompt_id=prompt.id, entity_id=entity_id, question_key=key,
-                        layer=layer,
-                    )
-                )  # fmt: skip
-        concerned = {prompt.id for prompt in self.prompts if name_key(prompt.variable.name) in self._checked}
-        seen = [[check.model_dump() for check in self.codebook.checks], sorted(keys.items())]
-        check_key = question_key(seen) if concerned else None
-        return [replace(cell, check_key=check_key) if cell.prompt_id in concerned else cell for cell in planned]
+        for asked in self._asked:
+            parents = [keys[parent] for parent in asked.parents]
+            keys[asked.name] = about.key(asked.parameters, asked.prompt.text, parents)
+        check_key = question_key([self._checks, sorted(keys.items())]) if self._checked else None
+        return [
+            PlannedCell(
+                document_id=document_id, prompt_id=asked.prompt.id, entity_id=entity_id,
+                question_key=keys[asked.name], layer=asked.layer,
+                check_key=check_key if asked.name in self._checked else None,
+            )
+            for asked in self._asked
+        ]  # fmt: skip
 
     def _about(self, text_hash: str, in_chunks: bool) -> list[Any]:
         chunking = self.codebook.chunking.model_dump() if in_chunks else None
@@ -90,16 +86,39 @@ class CellPlan:
         return {variable_type: models.parameters(self.model, variable_type) for variable_type in types}
 
     @cached_property
-    def _layers(self) -> Sequence[Sequence[PromptVersion]]:
+    def _asked(self) -> Sequence["_Asked"]:
+        """The variables, parents before those that depend on them."""
         by_name = {prompt.variable.name: prompt for prompt in self.prompts}
-        variables = [prompt.variable for prompt in self.prompts]
-        return [[by_name[variable.name] for variable in layer] for layer in layers(variables)]
+        return [
+            _Asked(
+                prompt=by_name[variable.name], layer=layer, name=name_key(variable.name),
+                parents=[name_key(dependency.variable) for dependency in variable.depends_on],
+                parameters=self._parameters(variable.type),
+            )
+            for layer, variables in enumerate(layers([prompt.variable for prompt in self.prompts]))
+            for variable in variables
+        ]  # fmt: skip
 
     @cached_property
     def _checked(self) -> set[str]:
-        """The variables that a check of the codebook names, by `name_key`."""
+        """The variables asked that a check of the codebook names, by `name_key`."""
         checks = (compile_check(check.expression, self.codebook.variables) for check in self.codebook.checks)
-        return {name_key(name) for check in checks for name in check.names}
+        return {name_key(name) for check in checks for name in check.names} & {asked.name for asked in self._asked}
+
+    @cached_property
+    def _checks(self) -> list[Any]:
+        return [check.model_dump() for check in self.codebook.checks]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A variable as every document is asked for it."""
+
+    prompt: PromptVersion
+    layer: int
+    name: str  # by `name_key`
+    parents: Sequence[str]
+    parameters: dict[str, Any]
 
 
 _SCHEMA = question_key(ENVELOPE_SCHEMA)

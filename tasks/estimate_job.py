@@ -64,7 +64,7 @@ def estimate_job(project_name: str, options: JobOptions) -> dict[str, Any]:
     with transaction() as connection:
         project = projects.get(connection, project_name)
         plan = cell_plan(connection, project, options)
-        chosen = chosen_documents(connection, project, options, None)
+        chosen = list(chosen_documents(connection, project, options, None))
         seen: set[str] = set()
         asked = [_asked(connection, plan, document, seen) for document in chosen]
     price = prices().price(options.model)

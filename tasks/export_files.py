@@ -1,7 +1,7 @@
 """The dataset as files. A file appears whole or not at all, and nothing in it runs when a spreadsheet opens it."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,13 +38,13 @@ def write_dataset(
     path: Path,
     options: ExportOptions,
     *,
-    cells: Sequence[DatasetCell],
+    cells: Iterable[DatasetCell],
     codebook: Codebook,
     prompt_versions: Mapping[str, int] | None = None,
     run: Sequence[RunItem] = (),
     accounts: Sequence[DocumentAccount] = (),
 ) -> None:
-    """Write the dataset to a file.
+    """Write the dataset to a file. The cells of a row stand together.
 
     The accounts say what became of each document: the workbook shows them all, the long table those without a cell.
 
@@ -60,7 +60,7 @@ def write_dataset(
 
     write_workbook(
         path,
-        cells=cells,
+        cells=list(cells),
         codebook=codebook,
         prompt_versions=prompt_versions or {},
         run=run,
@@ -70,7 +70,7 @@ def write_dataset(
 
 
 def _frame(
-    options: ExportOptions, cells: Sequence[DatasetCell], codebook: Codebook, accounts: Sequence[DocumentAccount]
+    options: ExportOptions, cells: Iterable[DatasetCell], codebook: Codebook, accounts: Sequence[DocumentAccount]
 ) -> "pl.DataFrame":
     from winnow.frames import long_frame, summary_frame, wide_frame
 

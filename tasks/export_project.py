@@ -1,5 +1,6 @@
 """A project's dataset, gathered from the database and written to a file."""
 
+from itertools import chain
 from pathlib import Path
 
 from prefect import task
@@ -23,26 +24,27 @@ def write_export(project: str, path: str, options: ExportOptions) -> str:
     target = Path(path).expanduser().absolute()
     with transaction() as connection:
         known = projects.get(connection, project)
-        dataset = extractions.dataset(connection, known.id)
         accounts = extractions.document_accounts(connection, known.id)
         prompts = projects.prompts(connection, known.id)
         job_id = jobs.newest_id(connection, known.id)
         job = jobs.get(connection, job_id) if job_id else None
         spending = calls.spending(connection, job_id) if job_id else Spending()
-    if not dataset:
-        raise NothingToDoError(
-            f"Project {known.name!r} has nothing to export: it needs variables and documents. Add them with "
-            "`winnow apply CODEBOOK` and `winnow ingest PROJECT PATH`."
+        cells = extractions.dataset_cells(connection, known.id)
+        first = next(cells, None)
+        if first is None:
+            raise NothingToDoError(
+                f"Project {known.name!r} has nothing to export: it needs variables and documents. Add them with "
+                "`winnow apply CODEBOOK` and `winnow ingest PROJECT PATH`."
+            )
+        write_dataset(
+            target,
+            options,
+            cells=chain([first], cells),  # written as they come: they may be more than fit into memory
+            codebook=known.codebook,
+            prompt_versions={prompt.variable.name: prompt.version for prompt in prompts},
+            run=_run_items(known.name, known.version, job, spending),
+            accounts=accounts,
         )
-    write_dataset(
-        target,
-        options,
-        cells=dataset,
-        codebook=known.codebook,
-        prompt_versions={prompt.variable.name: prompt.version for prompt in prompts},
-        run=_run_items(known.name, known.version, job, spending),
-        accounts=accounts,
-    )
     return str(target)
 
 

@@ -1,4 +1,4 @@
-"""What a person does with a job's flow run in the Prefect UI reaches the job: its state is looked up every second.
+"""What a person does with a job's flow run in the Prefect UI reaches the job: its state is looked up twice a second.
 
 Cancel and Pause there are states of the flow run, which Prefect's engine does not look at while a flow runs.
 """
@@ -9,21 +9,27 @@ import threading
 from collections.abc import Iterator
 from uuid import UUID
 
-import httpx
 from prefect import get_client, runtime
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import State, StateType
-from prefect.exceptions import PrefectException
-from sqlalchemy.exc import DBAPIError
+from prefect.states import Suspended
 
 from db import jobs
 from db.session import transaction
 from tasks.gates import Gate
-from winnow.exceptions import DefinitionError
+from tasks.showing import AWAY
+from winnow.exceptions import DatabaseDownError
 from winnow.jobs import BY_HAND, JobStatus
 
 logger = logging.getLogger(__name__)
 
-_EVERY = 1.0  # seconds
+_EVERY = 0.5  # seconds
+_PATIENCE = 5.0  # seconds for a last look: where Prefect's server is away, the client tries for minutes
 _MEANS: dict[StateType, JobStatus] = {
     StateType.PAUSED: "paused",
     StateType.CANCELLING: "cancelled",
@@ -50,16 +56,42 @@ class Follower:
                     state = client.read_flow_run(flow_run_id).state
                     if state and state.type in _MEANS:
                         self._stop(job_id, state, gate)
+                        if state.state_details.pause_timeout:
+                            self.stopped_by = _until_resumed(job_id)
+                            client.set_flow_run_state(flow_run_id, self.stopped_by, force=True)
                         return
-                except (httpx.HTTPError, PrefectException, DBAPIError, DefinitionError):
+                except (*AWAY, DatabaseDownError):
                     logger.debug("The flow run could not be looked at; the job goes on")
 
     def _stop(self, job_id: int, state: State, gate: Gate) -> None:
         status = _MEANS[state.type]
         with transaction() as connection:
-            jobs.set_status(connection, job_id, status, f"{status} in Prefect {BY_HAND}")
+            stop = jobs.pause if status == "paused" else jobs.cancel
+            stop(connection, job_id, f"{status} in Prefect {BY_HAND}")
         self.stopped_by = state
         gate.close(f"the job was {status}")
+
+
+def _until_resumed(job_id: int) -> State:
+    """A pause without an end. The UI gives its own one, and Prefect's server fails a flow run that it finds past it."""
+    said = f"Job {job_id} was paused. Calls in flight are kept; Resume goes on with it, whenever that is."
+    return Suspended(message=said)
+
+
+def settle_cancelled() -> None:
+    """Cancel the paused jobs whose flow run was cancelled since: a suspended run has no process that would see it."""
+    with transaction() as connection:
+        paused = jobs.paused_flow_runs(connection)
+    if not paused:
+        return
+    chosen = FlowRunFilter(
+        id=FlowRunFilterId(any_=[UUID(flow_run_id) for flow_run_id in paused]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CANCELLED])),
+    )
+    with contextlib.suppress(*AWAY), get_client(sync_client=True) as client:
+        for flow_run in client.read_flow_runs(flow_run_filter=chosen):
+            with transaction() as connection:
+                jobs.cancel(connection, paused[str(flow_run.id)], f"cancelled in Prefect {BY_HAND}")
 
 
 @contextlib.contextmanager
@@ -78,4 +110,4 @@ def following(job_id: int, gate: Gate) -> Iterator[Follower]:
         yield follower
     finally:
         ended.set()
-        thread.join()
+        thread.join(_PATIENCE)

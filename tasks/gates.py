@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 from winnow.exceptions import JobStoppedError
 
+_LINGERS = 60.0  # seconds after the stop for which what was bought may still be stored
+
 
 class Gate:
     """Lets at most `slots` calls through at once."""
@@ -20,6 +22,7 @@ class Gate:
         self._free = slots
         self._held_until = 0.0
         self._closed: str | None = None
+        self._closed_at = 0.0
         self._changed = threading.Condition()
         self._shut = threading.Event()
         self._turn = threading.Condition()
@@ -80,6 +83,16 @@ class Gate:
             self._shut.wait(left)
         self._check()
 
+    def linger(self, seconds: float) -> None:
+        """Wait so long, also when the gate was closed, but not for ever then: for those who have a reply to store.
+
+        Raises:
+            JobStoppedError: the gate was closed a minute ago.
+        """
+        if self._closed is not None and time.monotonic() - self._closed_at > _LINGERS:
+            raise JobStoppedError(self._closed)
+        time.sleep(seconds)
+
     def _check(self) -> None:
         if self._closed is not None:
             raise JobStoppedError(self._closed)
@@ -93,7 +106,8 @@ class Gate:
     def close(self, reason: str) -> None:
         """Let nobody in any more. Calls in flight go on."""
         with self._changed:
-            self._closed = self._closed or reason
+            if self._closed is None:
+                self._closed, self._closed_at = reason, time.monotonic()
             self._shut.set()
             self._changed.notify_all()
         with self._turn:

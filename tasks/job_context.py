@@ -1,6 +1,7 @@
 """What the cells of a job share in the process that drives it: model, codebook, gate, budget, threads."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
@@ -8,11 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from db import calls, jobs, projects, providers, workers
+from db import calls, jobs, projects, providers
 from db.session import transaction
 from tasks.budget import Budget
 from tasks.cell_plan import CellPlan, chosen_prompts
 from tasks.gates import Gate
+from tasks.holdings import Holdings
 from tasks.lease import leased
 from tasks.limits import Limiter, provider_key
 from tasks.read_prices import prices
@@ -28,14 +30,20 @@ from winnow.prices import Price
 class JobContext:
     """A job that runs in this process."""
 
-    job_id: int
+    job: Job
     plan: CellPlan
     gate: Gate
     limiter: Limiter
     budget: Budget
     price: Price | None
-    worker: int
+    holdings: Holdings
     threads: ThreadPoolExecutor
+    asking: "Asking"
+
+    @property
+    def job_id(self) -> int:
+        """The job's id."""
+        return self.job.id
 
     @property
     def model(self) -> str:
@@ -88,24 +96,57 @@ class JobContext:
         return [part.result() for part in parts]
 
 
+class Asking:
+    """The requests that this process is about to buy, or has bought and not stored yet: each is one thread's."""
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+        self._lock = threading.Lock()
+
+    def take(self, request_key: str) -> bool:
+        """Take a request; False where another thread has it."""
+        with self._lock:
+            free = request_key not in self._keys
+            self._keys.add(request_key)
+        return free
+
+    def give_back(self, request_key: str) -> None:
+        """Let others ask it, who will find what became of it in the ledger."""
+        with self._lock:
+            self._keys.discard(request_key)
+
+
 _contexts: dict[int, JobContext] = {}
 
 
 @contextlib.contextmanager
 def opened(job: Job, slots: int) -> Iterator[JobContext]:
-    """A job's context while the block runs. However it is left, no call starts afterwards.
+    """A job's context while the block runs, in which this process is one of the job's workers.
 
-    The caller holds the job (`db.jobs.held`): whoever drove it before has gone.
+    However it is left, no call starts afterwards.
     """
-    with leased() as worker, ThreadPoolExecutor(max_workers=slots, thread_name_prefix="winnow-part") as threads:
+    gate = Gate(slots)
+    with leased(job.id) as lease, _opened(job, slots, gate, Holdings(job.id, gate, lease)) as context:
+        yield context
+
+
+@contextlib.contextmanager
+def opened_for(job: Job) -> Iterator[JobContext]:
+    """The same in a process that works for a worker, one cell at a time, on what that one holds."""
+    gate = Gate(1)
+    with _opened(job, 1, gate, Holdings(job.id, gate)) as context:
+        yield context
+
+
+@contextlib.contextmanager
+def _opened(job: Job, slots: int, gate: Gate, holdings: Holdings) -> Iterator[JobContext]:
+    with ThreadPoolExecutor(max_workers=slots, thread_name_prefix="winnow-part") as threads:
         with transaction() as connection:
-            workers.end_former(connection, job.id, worker)
             project = projects.by_id(connection, jobs.project_id(connection, job.id))
             if key := provider_key(job.options.model):
                 providers.register(connection, key)
-            gate = Gate(slots)
             context = JobContext(
-                job_id=job.id,
+                job=job,
                 plan=CellPlan(
                     model=job.options.model,
                     rules=jobs.rules(connection, job.id),
@@ -117,14 +158,15 @@ def opened(job: Job, slots: int) -> Iterator[JobContext]:
                 limiter=Limiter(key, gate),
                 budget=Budget(job.options.budget, calls.spending(connection, job.id).cost or 0.0),
                 price=prices().price(job.options.model),
-                worker=worker,
+                holdings=holdings,
                 threads=threads,
+                asking=Asking(),
             )
         _contexts[job.id] = context
         try:
             yield context
         finally:
-            context.gate.close("the run has ended")
+            gate.close("the run has ended")
 
 
 def context_of(job_id: int) -> JobContext:

@@ -1,10 +1,15 @@
 """A job's figures as plain data: for `--json`, for a flow's result and for the page in the Prefect UI."""
 
+import logging
 from dataclasses import asdict
 from typing import Any
 
-from db import calls, cells, extractions, jobs
+from db import calls, cells, extractions, jobs, projects
 from db.session import transaction
+from winnow.exceptions import DefinitionError
+from winnow.jobs import ENDED
+
+logger = logging.getLogger(__name__)
 
 
 def job_figures(job_id: int) -> dict[str, Any]:
@@ -33,6 +38,23 @@ def job_figures(job_id: int) -> dict[str, Any]:
         **asdict(spending),
         "budget": job.options.budget,
     }
+
+
+def figures_without_prefect(project: str) -> dict[str, Any]:
+    """The figures of a project's newest job, whose run could not tell Prefect's server how it ended.
+
+    Raises:
+        DefinitionError: the job has not ended.
+    """
+    with transaction() as connection:
+        job_id = jobs.newest_id(connection, projects.get(connection, project).id)
+    figures = job_figures(job_id) if job_id else None
+    if figures is None or figures["status"] not in ENDED:
+        raise DefinitionError(
+            "Prefect's server is away, and so the run ended early. What was answered is kept; run again to go on."
+        )
+    logger.warning("Prefect's server was away at the end: the run may be shown there as it was before")
+    return figures
 
 
 def job_costs(job_id: int) -> dict[str, list[dict[str, Any]]]:

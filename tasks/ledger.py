@@ -4,24 +4,24 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
-from db import calls
+from db import calls, workers
 from db.calls import Order
-from db.session import transaction
+from db.session import at_once, patiently, transaction
 from tasks import models, observe
 from tasks.job_context import JobContext
 from winnow.answers import ENVELOPE_SCHEMA
 from winnow.asking import Request
 from winnow.calls import Intent, Reply, Usage
 from winnow.estimates import CallPlan, call_estimate, expected_tokens
-from winnow.exceptions import BudgetReachedError, DefinitionError, RateLimitedError, StayingError
+from winnow.exceptions import BudgetReachedError, RateLimitedError, StayingError, WorkerLostError
 from winnow.prices import cost, is_estimated
 from winnow.prompts import Prompt, build_prompt, request_key
 from winnow.tokens import count_tokens
@@ -41,6 +41,7 @@ SCHEMA_TOKENS = count_tokens(json.dumps(ENVELOPE_SCHEMA))
 @dataclass(frozen=True)
 class _Bought:
     call_id: int
+    request_key: str
     reply: Reply
     cost: float | None
     estimated: bool
@@ -49,10 +50,13 @@ class _Bought:
 class Ledger:
     """The calls of some cells of one document. Threads may share it."""
 
-    def __init__(self, context: JobContext, document_id: int, text: str, prompt_ids: Mapping[str, int]) -> None:
-        """`prompt_ids`: of each variable that may be asked, by its name."""
+    def __init__(
+        self, context: JobContext, worker: int, document_id: int, text: str, prompt_ids: Mapping[str, int]
+    ) -> None:
+        """`worker`: who holds the document. `prompt_ids`: of each variable that may be asked, by its name."""
         self._context, self._document_id, self._text = context, document_id, text
         self._prompt_ids = prompt_ids
+        self._worker = worker
         self._heard: dict[str, tuple[int, Reply]] = {}
         self._bought: list[_Bought] = []
         self._lock = threading.Lock()
@@ -79,27 +83,43 @@ class Ledger:
         if heard:
             self.store(lambda connection: calls.reject(connection, heard[0], reason))
 
-    def store(self, write: Callable[[Connection], Any] = lambda _: None) -> None:
+    def store(self, write: Callable[[Connection], Any] | None = None) -> None:
         """Store what was bought, and what `write` adds, in one transaction.
 
-        It was paid for: while the database is away for a moment, it is tried again and again.
+        It was paid for: while the database is down, it is tried again and again.
+
+        Raises:
+            WorkerLostError: another worker has taken over. Then the replies are stored, and `write` is left out.
+            DatabaseDownError: it is down, and the run has been asked to end for some time.
         """
         with self._lock:
             waiting = list(self._bought)
-        for wait in (0.2, 0.5, 1, 2, 4, 8, 15, 30, None):
-            try:
-                with transaction() as connection:
-                    for one in waiting:
-                        calls.keep_reply(connection, one.call_id, one.reply, cost=one.cost, estimated=one.estimated)
+
+        def stored() -> bool:
+            with transaction() as connection:
+                for one in waiting:
+                    calls.keep_reply(connection, one.call_id, one.reply, cost=one.cost, estimated=one.estimated)
+                mine = write is None or workers.exists(connection, self._worker)
+                if write and mine:
                     write(connection)
-                break
-            except (OperationalError, DefinitionError):
-                if wait is None:
-                    raise
-                logger.warning("A reply could not be stored; trying again in %s s", wait)
-                time.sleep(wait)
+            return mine
+
+        try:
+            mine = patiently(stored, self._context.gate.linger)
+        except DBAPIError:  # what `write` adds cannot be stored; what was paid for can
+            write = None
+            patiently(stored, self._context.gate.linger)
+            self._forget(waiting)
+            raise
+        self._forget(waiting)
+        if not mine:
+            raise WorkerLostError("another worker has taken over")
+
+    def _forget(self, stored: Sequence[_Bought]) -> None:
         with self._lock:
-            self._bought = [one for one in self._bought if one not in waiting]
+            self._bought = [one for one in self._bought if one not in stored]
+        for one in stored:
+            self._context.asking.give_back(one.request_key)
 
     def _answered(self, order: Order, prompt: Prompt, request: Request) -> tuple[int, Reply]:
         """The call that has the reply, and the reply. To wait as long as the provider asks for is no failed try."""
@@ -107,18 +127,33 @@ class Ledger:
         while True:
             try:
                 with self._context.gate.slot():
-                    with transaction() as connection:
-                        intent = calls.intend(connection, order, self._context.worker, self._context.limiter.key)
-                    if intent.reply:
-                        observe.reused(order.model)
-                    if not intent.elsewhere:
-                        return intent.call_id, intent.reply or self._buy(intent, order, prompt, request)
+                    found = self._found_or_bought(order, prompt, request)
+                if found:
+                    return found
             except RateLimitedError as error:
                 if error.retry_after is None or time.monotonic() + error.retry_after > patient_until:
                     raise
             else:
                 self._store_bought()  # whoever asks it may be waiting for a reply that this ledger holds back
                 time.sleep(_LOOK_EVERY)
+
+    def _found_or_bought(self, order: Order, prompt: Prompt, request: Request) -> tuple[int, Reply] | None:
+        """None where somebody else is asking just this."""
+        asking = self._context.asking
+        if not asking.take(order.request_key):
+            return None
+        bought = None
+        try:
+            with at_once() as connection:
+                intent = calls.intend(connection, order, self._worker, self._context.limiter.key)
+            if intent.reply:
+                observe.reused(order.model)
+                return intent.call_id, intent.reply
+            bought = None if intent.elsewhere else self._buy(intent, order, prompt, request)
+            return (intent.call_id, bought) if bought else None
+        finally:
+            if bought is None:  # else it is given back when the reply is stored
+                asking.give_back(order.request_key)
 
     def _store_bought(self) -> None:
         if self._bought:
@@ -156,12 +191,12 @@ class Ledger:
             self.store(lambda connection: calls.keep_failure(connection, intent.call_id, name))
             raise
         with self._lock:
-            self._bought.append(_Bought(intent.call_id, reply, spent, is_estimated(reply.usage)))
+            self._bought.append(_Bought(intent.call_id, order.request_key, reply, spent, is_estimated(reply.usage)))
         return reply
 
     def _begin(self, intent: Intent) -> None:
         with transaction() as connection:
-            calls.begin(connection, intent.call_id, self._context.job_id)
+            calls.begin(connection, intent.call_id, self._context.job_id, self._worker)
 
     def _warn(self, error: Exception) -> None:
         """Keep the others from meeting the same, while this call still has its slot, so that none slips through.

@@ -12,8 +12,6 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
-
 from db import providers
 from db.session import at_once
 from tasks.chat_models import BASELINE
@@ -21,7 +19,7 @@ from tasks.gates import Gate
 from tasks.gguf_model import PREFIX as GGUF
 from tasks.provider_errors import KEYS
 from winnow.calls import Standing
-from winnow.exceptions import DefinitionError, PassingError, ProviderError, RateLimitedError
+from winnow.exceptions import DatabaseDownError, PassingError, ProviderError, RateLimitedError
 from winnow.settings import settings
 
 logger = logging.getLogger(__name__)
@@ -142,5 +140,5 @@ class Limiter:
         try:
             with at_once() as connection:
                 what(connection, self.key, **more)
-        except (DBAPIError, DefinitionError):
+        except DatabaseDownError:
             logger.warning("The other workers could not be told how a call to the provider went")

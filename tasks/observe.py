@@ -118,6 +118,7 @@ def cells(run: Callable[_Parameters, str]) -> Callable[_Parameters, str]:
             _work.reset(before[0])
             about.reset(before[1])
 
+    told.__signature__ = signature  # type: ignore[attr-defined] # Prefect asks for it eight times a run
     return told
 
 

@@ -1,15 +1,13 @@
 """The child process that parses: one document at a time, with a limit on its memory. `tasks.parse_pool` starts it."""
 
-import fcntl
-import os
+import pickle
 import resource
-import signal
 import sys
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from pkgutil import resolve_name
 
+from tasks.child import serve
 from tasks.log_lines import use_log_lines
 from winnow.documents import ParsedDocument
 from winnow.exceptions import DocumentError
@@ -22,28 +20,25 @@ Reply = tuple[Outcome, bool]
 _MEGABYTE = 1_000_000
 
 
-def main(parser: str, channel: int, lifeline: int, memory_mb: int) -> None:
+def main(parser: str, memory: str, channel: str, lifeline: str) -> None:
     """Parse what comes through the channel until its other end is closed."""
-    _end_with_parent(lifeline)
     use_log_lines()
     parse: Parser = resolve_name(parser)
-    before = _memory()
+    memory_mb, before = int(memory), _memory()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no document's text on the disk
     _limit_memory(before + memory_mb * _MEGABYTE)
-    with Connection(channel) as parent:
-        parent.send(None)  # ready: only now the time of a document begins
-        while True:
-            try:
-                path, name = parent.recv()
-            except EOFError:
-                return
-            outcome = _outcome(parse, Path(path), name, memory_mb)
-            # Each document finds at least half of the memory free; a child that holds on to more is replaced.
-            roomy = _memory() - before < memory_mb * _MEGABYTE / 2
-            try:
-                parent.send((outcome, roomy))
-            except MemoryError:
-                parent.send((too_large(memory_mb), False))
+
+    def answer(message: tuple[str, str]) -> bytes:
+        path, name = message
+        outcome = _outcome(parse, Path(path), name, memory_mb)
+        # Each document finds at least half of the memory free; a child that holds on to more is replaced.
+        roomy = _memory() - before < memory_mb * _MEGABYTE / 2
+        try:
+            return pickle.dumps((outcome, roomy))
+        except MemoryError:
+            return pickle.dumps((too_large(memory_mb), False))
+
+    serve(int(channel), int(lifeline), answer)
 
 
 def _outcome(parse: Parser, path: Path, name: str, memory_mb: int) -> Outcome:
@@ -65,16 +60,6 @@ def too_large(memory_mb: int) -> DocumentError:
     )
 
 
-def _end_with_parent(lifeline: int) -> None:
-    """Let the kernel end this process when the pipe's other end is closed, even in the midst of a parser's C code.
-
-    PR_SET_PDEATHSIG would do so when the thread ends that started this process, and knows Linux alone.
-    """
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-
-
 def _limit_memory(size: int) -> None:
     if sys.platform == "linux":  # elsewhere the kernel does not hold to it
         resource.setrlimit(resource.RLIMIT_DATA, (size, resource.RLIM_INFINITY))
@@ -88,4 +73,4 @@ def _memory() -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    main(*sys.argv[1:])

@@ -2,23 +2,19 @@
 
 import atexit
 import os
+import pickle
 import signal
-import subprocess
-import sys
 import threading
 import time
-from contextlib import suppress
 from functools import cache
-from multiprocessing import Pipe
 from pathlib import Path
 
+from tasks.child import Child, CrashedError
 from tasks.parse_child import Reply, too_large
 from winnow.documents import ParsedDocument
-from winnow.exceptions import DefinitionError, DocumentError
+from winnow.exceptions import DocumentError
 from winnow.settings import settings
 
-_READY_WITHIN = 60.0  # seconds for a child's start
-_ENDS_WITHIN = 5.0  # seconds for its end, once it has closed its channel
 _LOOK_AGAIN = 0.5  # seconds after which one that waits sees whether another child pays
 
 # How the system ends a process when its memory runs out, and how PDFium and other C++ code end when they get no more.
@@ -28,63 +24,17 @@ _OUT_OF_MEMORY = (signal.SIGKILL, signal.SIGABRT)
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-class _Child:
-    """A process that parses one document after the other."""
-
-    def __init__(self, parser: str, memory_mb: int) -> None:
-        self._memory_mb = memory_mb
-        self._channel, theirs = Pipe()
-        lifeline, self._lifeline = os.pipe()
-        numbers = [str(number) for number in (theirs.fileno(), lifeline, memory_mb)]
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 # our own interpreter and words
-                [sys.executable, "-P", "-m", "tasks.parse_child", parser, *numbers],
-                env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(sys.path)},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), lifeline),
-                process_group=0,  # Ctrl-C is for the parent
-            )
-        os.close(lifeline)
-
-    def wait_until_ready(self) -> None:
-        with suppress(EOFError, OSError):
-            if self._channel.poll(_READY_WITHIN):
-                self._channel.recv()
-                return
-        raise DefinitionError(
-            "The process that reads documents did not start. What it said stands above; if that does not help, "
-            "install Winnow anew."
-        )
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def parse(self, path: Path, name: str, seconds: float) -> Reply:
-        try:
-            self._channel.send((str(path), name))
-            if self._channel.poll(seconds):
-                reply: Reply = self._channel.recv()
-                return reply
-        except (EOFError, OSError):
-            return self._crashed(), False
-        return _too_slow(seconds), False
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._channel.close()
-        os.close(self._lifeline)
-
-    def _crashed(self) -> DocumentError:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_ENDS_WITHIN)
-        status = self._process.poll() or 0
-        if -status in _OUT_OF_MEMORY:
-            return too_large(self._memory_mb)
-        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        return DocumentError("crashed", f"its parser crashed ({how}); save the file anew, or in another format")
+def _parsed(child: Child, path: Path, name: str) -> Reply:
+    try:
+        reply: Reply = pickle.loads(child.ask((str(path), name), settings().parse_seconds))  # noqa: S301 # our child's
+    except TimeoutError:
+        return _too_slow(settings().parse_seconds), False
+    except CrashedError as crash:
+        if -crash.status in _OUT_OF_MEMORY:
+            return too_large(settings().parse_memory_mb), False
+        error = f"its parser crashed ({crash.how}); save the file anew, or in another format"
+        return DocumentError("crashed", error), False
+    return reply
 
 
 def _too_slow(seconds: float) -> DocumentError:
@@ -105,7 +55,7 @@ class ParsePool:
         self._parser = parser
         self._patience = patience
         self._changed = threading.Condition()  # guards what stands below
-        self._idle: list[_Child] = []  # taken from its end: who parsed last has its libraries loaded
+        self._idle: list[Child] = []  # taken from its end: who parsed last has its libraries loaded
         self._busy = 0
         self._most = 1  # children at once, for now
         self._grown: float | None = None  # when that was settled
@@ -122,9 +72,10 @@ class ParsePool:
                 child.end()
                 child = None
             if not child:
-                child = _Child(self._parser, settings().parse_memory_mb)
+                memory = str(settings().parse_memory_mb)
+                child = Child("tasks.parse_child", self._parser, memory, environment=_ONE_THREAD)
                 child.wait_until_ready()
-            outcome, reusable = child.parse(path, name, settings().parse_seconds)
+            outcome, reusable = _parsed(child, path, name)
         finally:
             self._give_back(child, reusable)
         if isinstance(outcome, ParsedDocument):
@@ -139,7 +90,7 @@ class ParsePool:
         for child in idle:
             child.end()
 
-    def _take(self) -> _Child | None:
+    def _take(self) -> Child | None:
         """Wait for one's turn, and take a child with nothing to do; None where a new one is to be started."""
         with self._changed:
             while not self._idle and self._busy >= self._room():
@@ -155,7 +106,7 @@ class ParsePool:
             self._most, self._grown = self._most + 1, now
         return self._most
 
-    def _give_back(self, child: _Child | None, reusable: bool) -> None:
+    def _give_back(self, child: Child | None, reusable: bool) -> None:
         if child and not reusable:
             child.end()
         with self._changed:

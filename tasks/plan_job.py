@@ -4,11 +4,12 @@ Where rows are entities, these are the cells that list them; a document's other 
 """
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from db import cells, documents, entities, jobs, projects
+from db import cells, documents, entities, jobs, projects, workers
 from db.documents import StoredDocument
 from db.session import transaction
 from db.upgrade import ready
@@ -20,6 +21,9 @@ from winnow.exceptions import DefinitionError, NothingToDoError
 from winnow.jobs import Job, JobOptions, draw_sample
 from winnow.projects import Project, PromptVersion
 from winnow.prompts import corpus_rules
+
+_MANY = 1000
+"""Cells of a plan of which the database is told at once."""
 
 
 def check_request(project_name: str, options: JobOptions) -> None:
@@ -38,46 +42,64 @@ def check_request(project_name: str, options: JobOptions) -> None:
     with transaction() as connection:
         project = projects.get(connection, project_name)
         _asked_prompts(project, projects.prompts(connection, project.id), options)
-        _readable(project, documents.of_project(connection, project.id))
+        _check_readable(connection, project)
 
 
 @observe.planning
-def plan_job(project_name: str, options: JobOptions, flow_run_id: str | None = None) -> Job:
+def plan_job(project_name: str, options: JobOptions, flow_run_id: str | None = None, *, deployed: bool = False) -> Job:
     """Plan a job, or go on with the unfinished one that was asked to do the same.
 
     Cells whose question was answered before, in whatever job, are settled here, without a call.
 
+    Args:
+        flow_run_id: of the flow run that runs it.
+        deployed: whether that is the run of a deployment.
+
     Raises:
         DefinitionError: as `check_request`.
-        BusyError: another process runs the job, or the project has another full job that is not finished.
+        BusyError: another process works on the job, or the project has another full job that is not finished.
     """
     check_request(project_name, options)
     with transaction() as connection:
         project = projects.get(connection, project_name)
+        workers.reap(connection)
         jobs.lock_planning(connection, project.id)
         rules = corpus_rules(project.codebook)
         found = jobs.unfinished(connection, project.id, options)
         if found:
             job_id, options = found.id, replace(options, seed=found.options.seed)
-            jobs.resume(connection, job_id, options, rules=rules, flow_run_id=flow_run_id)
+            jobs.resume(connection, job_id, options, rules=rules, flow_run_id=flow_run_id, deployed=deployed)
         else:
             if options.kind == "full":
                 jobs.refuse_second(connection, project.id)
             options = _with_seed(options)
-            job_id = jobs.create(connection, project.id, options, rules=rules, flow_run_id=flow_run_id)
+            job_id = jobs.create(
+                connection, project.id, options, rules=rules, flow_run_id=flow_run_id, deployed=deployed
+            )
         if options.kind == "sample":
             jobs.abandon_others(connection, project.id, job_id)
         plan = cell_plan(connection, project, options)
-        planned = [
+        planned = (
             cell
             for document in chosen_documents(connection, project, options, job_id)
             for cell in plan.of_document(document.id, str(document.text_hash), document.tokens or 0)
-        ]
+        )
         cells.plan(connection, job_id, planned)
         cells.settle_answered(connection, job_id)
         if plan.unit:
             _plan_listed(connection, job_id, plan)
-        return jobs.get(connection, job_id)
+        job = jobs.get(connection, job_id)
+        if job.counts.total >= _MANY:
+            cells.analyze(connection)
+        return job
+
+
+def join_job(job_id: int) -> Job | None:
+    """A job that others work on, to work on it too; None where it does not run (any more)."""
+    ready()
+    with transaction() as connection:
+        job = jobs.get(connection, job_id)
+    return job if job.status in ("pending", "running") else None
 
 
 def cell_plan(connection: Connection, project: Project, options: JobOptions) -> CellPlan:
@@ -93,9 +115,14 @@ def cell_plan(connection: Connection, project: Project, options: JobOptions) -> 
 
 def _plan_listed(connection: Connection, job_id: int, plan: CellPlan) -> None:
     """Plan the cells of entities that were listed before, in whatever job."""
-    for document in entities.listed(connection, job_id):
-        planned = plan.of_entities(document.id, document.text_hash, document.tokens, document.entities)
-        cells.plan_entities(connection, job_id, document.id, planned)
+    for page in entities.listed_pages(connection, job_id):
+        planned = [
+            cell
+            for document in page
+            for cell in plan.of_entities(document.id, document.text_hash, document.tokens, document.entities)
+        ]
+        cells.plan_entities_of(connection, job_id, [document.id for document in page], planned)
+    cells.settle_answered(connection, job_id)
 
 
 def _with_seed(options: JobOptions) -> JobOptions:
@@ -120,23 +147,24 @@ def _asked_prompts(project: Project, prompts: list[PromptVersion], options: JobO
     return chosen_prompts(options.variables, prompts)
 
 
-def _readable(project: Project, stored: list[StoredDocument]) -> list[StoredDocument]:
-    readable = [document for document in stored if document.status == "parsed"]
-    if not readable:
-        why = "none of its documents could be read" if stored else "it has no documents"
+def _check_readable(connection: Connection, project: Project) -> None:
+    known = documents.statuses(connection, project.id)
+    if "parsed" not in known:
+        why = "none of its documents could be read" if known else "it has no documents"
         raise NothingToDoError(
             f"Project {project.name!r} cannot run: {why}. Add some with `winnow ingest {project.name!r} PATH`."
         )
-    return readable
 
 
 def chosen_documents(
     connection: Connection, project: Project, options: JobOptions, job_id: int | None
-) -> list[StoredDocument]:
+) -> Iterator[StoredDocument]:
     """All documents that could be read; for a sample, those that the job has already, or else a fresh draw."""
-    readable = _readable(project, documents.of_project(connection, project.id))
+    _check_readable(connection, project)
+    readable = documents.readable(connection, project.id)
     if options.sample is None or options.seed is None:
         return readable
     planned = cells.documents(connection, job_id) if job_id is not None else []
-    drawn = planned or draw_sample([document.id for document in readable], options.sample, options.seed)
-    return [document for document in readable if document.id in set(drawn)]
+    known = list(readable)
+    drawn = set(planned or draw_sample([document.id for document in known], options.sample, options.seed))
+    return (document for document in known if document.id in drawn)

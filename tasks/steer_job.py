@@ -1,8 +1,11 @@
 """Pause, cancel and reopen jobs, from wherever: the row says it, and every call looks at the row before it starts."""
 
+from collections.abc import Callable
 from typing import Any
 
-from db import cells, jobs
+from sqlalchemy import Connection
+
+from db import cells, jobs, projects, workers
 from db.session import transaction
 from db.upgrade import ready
 from winnow.exceptions import DefinitionError
@@ -15,7 +18,7 @@ def pause_job(job_id: int) -> Job:
     Raises:
         DefinitionError: there is no such job, or it has ended.
     """
-    return _stop(job_id, "paused")
+    return _stop(job_id, jobs.pause, f"paused {BY_HAND}")
 
 
 def cancel_job(job_id: int) -> Job:
@@ -24,16 +27,16 @@ def cancel_job(job_id: int) -> Job:
     Raises:
         DefinitionError: there is no such job, or it has ended.
     """
-    return _stop(job_id, "cancelled")
+    return _stop(job_id, jobs.cancel, f"cancelled {BY_HAND}")
 
 
-def _stop(job_id: int, status: str) -> Job:
+def _stop(job_id: int, stop: Callable[[Connection, int, str], bool], reason: str) -> Job:
     ready()
     with transaction() as connection:
         job = jobs.get(connection, job_id)
         if job.status not in UNFINISHED:
             raise DefinitionError(f"Job {job_id} has ended already: {_words(job)}.")
-        jobs.set_status(connection, job_id, "paused" if status == "paused" else "cancelled", f"{status} {BY_HAND}")
+        stop(connection, job_id, reason)
         return jobs.get(connection, job_id)
 
 
@@ -50,7 +53,7 @@ def reopen_job(job_id: int, *, retry_failed: bool = False) -> Job:
     ready()
     with transaction() as connection:
         job = jobs.get(connection, job_id)
-        if job.status == "running" and jobs.is_held(connection, job_id):
+        if workers.alive(connection, job_id):
             raise jobs.busy(job_id)
         if retry_failed:
             cells.reopen_failed(connection, job_id)
@@ -62,6 +65,20 @@ def reopen_job(job_id: int, *, retry_failed: bool = False) -> Job:
         jobs.refuse_second(connection, jobs.project_id(connection, job_id), job_id)
         jobs.reopen(connection, job_id)
         return jobs.get(connection, job_id)
+
+
+def newest_job(project: str) -> int:
+    """The id of a project's newest job.
+
+    Raises:
+        DefinitionError: there is no such project, or it has no job.
+    """
+    ready()
+    with transaction() as connection:
+        found = jobs.newest_id(connection, projects.get(connection, project).id)
+    if found is None:
+        raise DefinitionError(f"Project {project!r} has no job yet. Start one with `winnow run {project!r}`.")
+    return found
 
 
 def run_parameters(job: Job) -> dict[str, Any]:

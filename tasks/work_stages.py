@@ -5,42 +5,48 @@ for those that they depend on, the variables of entities for the list of them, a
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 
-from db import cells
-from db.session import transaction
-from winnow.jobs import CellRef, Job, WorkItem
+from tasks.holdings import Holding
+from tasks.job_context import JobContext
+from winnow.exceptions import JobStoppedError
+from winnow.jobs import CellRef, WorkItem
 
 Stages = Iterator[list[WorkItem]]
 """What may start at once, stage after stage; the next one is asked for when the one before has ended."""
 
-_DOCUMENTS = 32  # read from the plan at a time, so that memory does not grow with the job
 
+def documents_of(context: JobContext) -> Iterator[Stages]:
+    """The stages of every document that has something left to do and that nobody works on, claimed as they are taken.
 
-def documents_of(job: Job) -> Iterator[Stages]:
-    """The stages of every document that has something left to do."""
+    It ends where nothing is left to claim just now, or the job is stopped.
+    """
     after = 0
-    while True:
-        with transaction() as connection:
-            page = cells.open_documents(connection, job.id, after=after, limit=_DOCUMENTS)
-        for open_cells in page:
-            after = open_cells[0].document_id
-            yield stages(job, open_cells)
-        if not page:
-            return
+    with suppress(JobStoppedError):
+        while claimed := context.holdings.claim(after):
+            for holding in claimed:
+                after = holding.document_id
+                yield _stages_and_release(context, holding)
 
 
-def stages(job: Job, open_cells: Sequence[CellRef]) -> Stages:
-    """The stages of one document, given its open cells."""
+def _stages_and_release(context: JobContext, holding: Holding) -> Stages:
+    with suppress(JobStoppedError):
+        yield from stages(context, holding)
+        context.holdings.release(holding)
+
+
+def stages(context: JobContext, holding: Holding) -> Stages:
+    """The stages of one document."""
+    open_cells: Sequence[CellRef] = list(holding.cells.values())
     listing = [cell for cell in open_cells if cell.unit and cell.pending]
     if listing:
         yield [_item(listing)]
-        with transaction() as connection:
-            open_cells = cells.open_of(connection, job.id, listing[0].document_id)
+        open_cells = context.holdings.refreshed(holding)
     pending = sorted((cell for cell in open_cells if cell.pending and not cell.unit), key=lambda cell: cell.layer)
     warm = bool(listing)
     for _, layer in groupby(pending, key=lambda cell: cell.layer):
-        items = _grouped(list(layer), job.options.variables_per_call)
+        items = _grouped(list(layer), context.job.options.variables_per_call)
         if not warm and len(items) > 1:
             yield items[:1]
             items = items[1:]

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from db import calls, cells, documents, entities, extractions, jobs, projects, workers
 from db.calls import Order
@@ -17,7 +17,7 @@ from winnow.documents import Box, ParsedDocument, Piece, assemble
 from winnow.entities import FoundEntity
 from winnow.exceptions import DocumentError
 from winnow.extractions import Evidence, Extraction, FoundValue, Place
-from winnow.jobs import CellRef, JobOptions
+from winnow.jobs import UNFINISHED, CellRef, JobOptions
 from winnow.parse_codebook import parse_codebook
 from winnow.projects import Project, PromptVersion
 from winnow.prompts import question_key
@@ -99,12 +99,19 @@ def key(asked: JobOptions, stored: StoredDocument, prompt: PromptVersion) -> str
     return question_key([asked.model, stored.text_hash, prompt.text])
 
 
+def empty_job(connection: Connection, of: Project, asked: JobOptions | None = None) -> int:
+    """The id of a running job without cells."""
+    job_id = jobs.create(connection, of.id, asked or options(), rules=RULES)
+    jobs.start(connection, job_id)
+    return job_id
+
+
 def job(
     connection: Connection, of: Project, asked: JobOptions | None = None, chosen: Sequence[StoredDocument] | None = None
 ) -> int:
     """The id of a running job with its cells planned: one for each document and variable of the project."""
     asked = asked or options()
-    job_id = jobs.create(connection, of.id, asked, rules=RULES, flow_run_id=None)
+    job_id = empty_job(connection, of, asked)
     cells.plan(connection, job_id, planned(connection, of, asked, chosen))
     return job_id
 
@@ -123,7 +130,7 @@ def planned_lists(connection: Connection, of: Project, asked: JobOptions) -> lis
 def listing_job(connection: Connection, of: Project, asked: JobOptions | None = None) -> int:
     """The id of a running job of a project whose rows are entities, with the cells that list them."""
     asked = asked or options()
-    job_id = jobs.create(connection, of.id, asked, rules=RULES, flow_run_id=None)
+    job_id = empty_job(connection, of, asked)
     cells.plan(connection, job_id, planned_lists(connection, of, asked))
     return job_id
 
@@ -137,7 +144,7 @@ def entity(name: str) -> FoundEntity:
 
 def list_entities(connection: Connection, of: Project, cell_id: int, *names: str, **more: Any) -> list[int]:
     """End a cell that lists entities, and plan their cells, as a run does. Returns the ids of the entities."""
-    (work,) = cells.work(connection, [cell_id])
+    work = stored_cell(connection, cell_id)
     ids = entities.save(connection, work.document_id, [entity(name) for name in names])
     extractions.save(
         connection,
@@ -170,8 +177,29 @@ def planned_entities(prompts: Sequence[PromptVersion], document_id: int, ids: Se
 
 def pending(connection: Connection, job_id: int) -> list[CellRef]:
     """The job's pending cells in their order."""
-    opened = cells.open_documents(connection, job_id, after=0, limit=100_000)
+    opened = cells.open_of(connection, job_id, cells.documents(connection, job_id))
     return [cell for of_document in opened for cell in of_document if cell.pending]
+
+
+def stored_cell(connection: Connection, cell_id: int) -> Any:
+    """A cell's row."""
+    return connection.execute(text("SELECT * FROM cell WHERE id = :cell"), {"cell": cell_id}).one()
+
+
+def set_status(connection: Connection, job_id: int, status: str, reason: str = "by the test") -> bool:
+    """Change a job's status, by the function that does."""
+    if status in ("completed", "completed_with_errors"):  # whatever its cells are
+        return jobs._change(connection, job_id, status, UNFINISHED)  # type: ignore[arg-type]
+    if status == "running":
+        return jobs.start(connection, job_id)
+    change = {"paused": jobs.pause, "cancelled": jobs.cancel, "failed": jobs.fail}[status]
+    return change(connection, job_id, reason)
+
+
+def worker(connection: Connection, job_id: int | None = None) -> int:
+    """The id of a new worker on a job: the newest, unless another is named."""
+    of = job_id or connection.scalar(text("SELECT max(id) FROM job"))
+    return workers.register(connection, of, "tests:1")
 
 
 def reply(text: str = '{"answers": []}', **more: Any) -> Reply:
@@ -198,12 +226,12 @@ def extraction(value: Any = "Ada", *flags: Any, status: Any = "found", **more: A
 
 def intend(connection: Connection, cell_id: int, model: str = MODEL) -> int:
     """The id of a call for one cell that nobody has answered yet."""
-    (work,) = cells.work(connection, [cell_id])
+    work = stored_cell(connection, cell_id)
     order = Order(
         request_key=f"request of {work.question_key}", job_id=work.job_id, document_id=work.document_id,
         prompt_ids=(work.prompt_id,), model=model, parameters={},
     )  # fmt: skip
-    intent = calls.intend(connection, order, workers.register(connection))
+    intent = calls.intend(connection, order, worker(connection, work.job_id))
     assert intent.call_id
     assert intent.reply is None
     return intent.call_id
@@ -211,7 +239,7 @@ def intend(connection: Connection, cell_id: int, model: str = MODEL) -> int:
 
 def answer(connection: Connection, cell_id: int, given: Extraction | None = None, model: str = MODEL) -> int:
     """End a pending cell as a run does: intent, reply, extraction. Returns the call's id."""
-    (work,) = cells.work(connection, [cell_id])
+    work = stored_cell(connection, cell_id)
     call_id = intend(connection, cell_id, model)
     calls.keep_reply(connection, call_id, reply())
     extractions.save(

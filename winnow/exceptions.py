@@ -6,7 +6,8 @@ WinnowError
 │   ├── UnknownProjectError
 │   ├── NothingToDoError       no documents, no variables, an empty folder
 │   ├── ModelSetupError        the model's name or key is wrong on this side
-│   └── BusyError              another run holds the job
+│   ├── BusyError              another run holds the job
+│   └── DatabaseDownError      the database is away, or cannot store now: a run waits for it
 ├── ProviderError              the model's provider said no
 │   ├── PassingError           it passes: wait and ask again
 │   │   ├── RateLimitedError   (carries `retry_after`)
@@ -22,15 +23,28 @@ WinnowError
 ├── JobPausedError             a person paused the job: it can be resumed
 ├── BudgetReachedError         the next call could cost more than the job may: the job pauses
 └── JobStoppedError            the job was paused or cancelled: no new call starts
+    ├── TerminatedError        the process was asked to end
+    └── WorkerLostError        another worker has taken over what this one held
 
 No message quotes a document, a reply or a key: messages reach logs and the Prefect UI.
 """
+
+from typing import Any
 
 
 class WinnowError(Exception):
     """Something went wrong that Winnow foresaw. `reason` is its short, stable name in the database."""
 
     reason = "error"
+
+    def __reduce__(self) -> tuple[Any, ...]:  # some come from another process, whatever they are made of
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[WinnowError], args: tuple[Any, ...], state: dict[str, Any]) -> WinnowError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class DefinitionError(WinnowError):
@@ -69,6 +83,12 @@ class BusyError(DefinitionError):
     """Another process is running this job."""
 
 
+class DatabaseDownError(DefinitionError):
+    """The database cannot be reached, or cannot do now what was asked of it. Tried again later, it may."""
+
+    reason = "database"
+
+
 class ProviderError(WinnowError):
     """The model's provider did not answer the request."""
 
@@ -76,9 +96,10 @@ class ProviderError(WinnowError):
 
 
 class PassingError(ProviderError):
-    """An error that passes: wait and ask again."""
+    """An error that passes: wait and ask again. `last` says that this was the last try."""
 
     reason = "provider_unavailable"
+    last = False
 
 
 class RateLimitedError(PassingError):
@@ -137,7 +158,7 @@ class RejectedCallError(ProviderError):
 
 class OutputError(WinnowError):
     """The reply is not an answer. `reason` is one of
-    malformed, truncated, refused, content_filtered, empty_reply, missing_answer.
+    malformed, truncated, refused, content_filtered, empty_reply, missing_answer, crashed.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -153,9 +174,6 @@ class DocumentError(WinnowError):
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
         super().__init__(message)
-
-    def __reduce__(self) -> tuple[type["DocumentError"], tuple[str, str]]:
-        return type(self), (self.reason, str(self))  # it comes from another process, pickled
 
 
 class JobPausedError(WinnowError):
@@ -174,3 +192,15 @@ class JobStoppedError(WinnowError):
     """The job was paused or cancelled; the cell stays pending."""
 
     reason = "stopped"
+
+
+class TerminatedError(JobStoppedError):
+    """The process was asked to end (SIGTERM), and ended in good order."""
+
+    reason = "terminated"
+
+
+class WorkerLostError(JobStoppedError):
+    """The worker was not heard of for so long that another has taken over what it held; it may write no more of it."""
+
+    reason = "lost"

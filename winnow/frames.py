@@ -3,28 +3,33 @@
 The only module of the domain that knows polars.
 """
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import chain, islice
 
 import polars as pl
 
 from winnow.agreement import SEPARATOR, value_text
 from winnow.codebook import Codebook, EntityUnit, Variable, name_key
 from winnow.extractions import DatasetCell, DocumentAccount, Extraction, FoundValue
-from winnow.rows import EXTRAS, Column, Extra, Scalar, grouped, row_value, rows_of, surest, wide_columns
+from winnow.rows import EXTRAS, Column, Extra, Scalar, of_rows, row_by_row, row_value, surest, wide_columns
 
 __all__ = ["EXTRAS", "Extra", "long_frame", "summary_frame", "wide_frame"]
 
 
-def wide_frame(cells: Sequence[DatasetCell], codebook: Codebook, extras: Collection[Extra] = ()) -> pl.DataFrame:
+def wide_frame(cells: Iterable[DatasetCell], codebook: Codebook, extras: Collection[Extra] = ()) -> pl.DataFrame:
     """A row per document or entity, a column per variable in the codebook's order, its extras directly after it.
+
+    The cells of a row stand together.
 
     A column has its variable's type where every value fits it, and is text where one does not (a partial date) or
     where cells hold several values. A document in which no entity was found has no row.
     """
-    rows = rows_of(cells, codebook)
     columns = wide_columns(codebook, extras)
-    return pl.DataFrame([_series(column, [row_value(column, row) for row in rows.values()]) for column in columns])
+    rows = [[row_value(column, row) for column in columns] for _, row in row_by_row(of_rows(cells, codebook))]
+    return pl.DataFrame([_series(column, [row[at] for row in rows]) for at, column in enumerate(columns)])
 
 
 _TYPES: dict[str, tuple[type, type[pl.DataType]]] = {
@@ -87,25 +92,27 @@ _LONG: dict[str, type[pl.DataType]] = {
 _Record = dict[str, Scalar]
 
 
+_AT_ONCE = 1000  # rows of the dataset that become part of the long table together
+
+
 def long_frame(
-    cells: Sequence[DatasetCell], codebook: Codebook, accounts: Sequence[DocumentAccount] = ()
+    cells: Iterable[DatasetCell], codebook: Codebook, accounts: Sequence[DocumentAccount] = ()
 ) -> pl.DataFrame:
     """A row per value, in the order of documents and of the codebook; a cell without a value has one row.
 
-    A document of the accounts that has no cell, because no entity was found in it, has one row, without a variable.
+    The cells of a row of the dataset stand together. A document of the accounts that has no cell, because no entity
+    was found in it, has one row, without a variable.
     """
-    rows = grouped(cells)
-    records = [
-        record
-        for row in rows.values()
-        for variable in codebook.variables
-        if (cell := row.get(name_key(variable.name))) is not None
-        for record in _records(cell, variable)
-    ]
-    known = {key[:2] for key in rows}
-    records += [_record_of(account) for account in accounts if (account.document, account.document_hash) not in known]
-    frame = pl.DataFrame(records, schema=_long_columns(codebook))
-    return frame.with_columns(pl.col("answered_at").dt.replace_time_zone("UTC"))
+    schema, known = _long_columns(codebook), set[tuple[str, str]]()
+    variables = [(name_key(variable.name), variable) for variable in codebook.variables]
+    rows, parts = row_by_row(cells), [pl.DataFrame(schema=schema)]
+    while together := list(islice(rows, _AT_ONCE)):
+        known.update((document, sha256) for (document, sha256, _), _ in together)
+        of_cells = (_records(row[key], variable) for _, row in together for key, variable in variables if key in row)
+        parts.append(pl.DataFrame(list(chain.from_iterable(of_cells)), schema=schema))
+    records = [_record_of(account) for account in accounts if (account.document, account.document_hash) not in known]
+    parts.append(pl.DataFrame(records, schema=schema))
+    return pl.concat(parts).with_columns(pl.col("answered_at").dt.replace_time_zone("UTC"))
 
 
 def _long_columns(codebook: Codebook) -> dict[str, type[pl.DataType]]:
@@ -190,18 +197,37 @@ def _utc(moment: datetime | None) -> datetime | None:
     return moment.astimezone(UTC).replace(tzinfo=None) if moment and moment.tzinfo else moment
 
 
-def summary_frame(cells: Sequence[DatasetCell], codebook: Codebook) -> pl.DataFrame:
+def summary_frame(cells: Iterable[DatasetCell], codebook: Codebook) -> pl.DataFrame:
     """A row per variable: how many cells, and what became of them.
 
     `n` counts the rows, documents or entities, with a cell. A cell can be found and flagged; `missing_share` is the
-    share without a value.
+    share without a value. The cells of a row stand together.
     """
-    of: dict[str, list[DatasetCell]] = {name_key(variable.name): [] for variable in codebook.variables}
-    for row in rows_of(cells, codebook).values():
-        for key in of.keys() & row.keys():
-            of[key].append(row[key])
-    records = [_summary(variable, of[name_key(variable.name)]) for variable in codebook.variables]
+    tallies = {name_key(variable.name): _Tally() for variable in codebook.variables}
+    for _, row in row_by_row(of_rows(cells, codebook)):
+        for key in tallies.keys() & row.keys():
+            tallies[key].count(row[key])
+    records = [_summary(variable, tallies[name_key(variable.name)]) for variable in codebook.variables]
     return pl.DataFrame(records, schema=_SUMMARY, orient="row")
+
+
+@dataclass
+class _Tally:
+    """The cells of a variable, counted."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    answered: int = 0
+    confidence: float = 0.0  # the sum
+    flagged: int = 0
+    missing: int = 0
+
+    def count(self, cell: DatasetCell) -> None:
+        self.statuses[cell.status] += 1
+        self.missing += not (cell.extraction and cell.extraction.accepted)
+        if cell.extraction:
+            self.answered += 1
+            self.confidence += cell.extraction.confidence
+            self.flagged += cell.extraction.flagged
 
 
 _SUMMARY: dict[str, type[pl.DataType]] = {
@@ -221,24 +247,17 @@ _SUMMARY: dict[str, type[pl.DataType]] = {
 }
 
 
-def _summary(variable: Variable, cells: Sequence[DatasetCell]) -> tuple[Scalar, ...]:
-    def with_status(status: str) -> int:
-        return sum(cell.status == status for cell in cells)
-
-    known = [cell.extraction for cell in cells if cell.extraction]
-    missing = len(cells) - sum(bool(extraction.accepted) for extraction in known)
+def _summary(variable: Variable, tally: _Tally) -> tuple[Scalar, ...]:
+    cells = tally.statuses.total()
     return (
         variable.name,
         variable.label,
         variable.type,
-        len(cells),
-        with_status("found"),
-        with_status("not_stated"),
-        with_status("not_applicable"),
-        with_status("unclear"),
-        sum(extraction.flagged for extraction in known),
-        with_status("failed"),
-        with_status("skipped"),
-        missing / len(cells) if cells else None,
-        sum(extraction.confidence for extraction in known) / len(known) if known else None,
+        cells,
+        *(tally.statuses[status] for status in ("found", "not_stated", "not_applicable", "unclear")),
+        tally.flagged,
+        tally.statuses["failed"],
+        tally.statuses["skipped"],
+        tally.missing / cells if cells else None,
+        tally.confidence / tally.answered if tally.answered else None,
     )

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Literal
 
 JobKind = Literal["sample", "full"]
-JobStatus = Literal["running", "paused", "completed", "completed_with_errors", "cancelled"]
+JobStatus = Literal["pending", "running", "paused", "completed", "completed_with_errors", "failed", "cancelled"]
 CellStatus = Literal["pending", "extracted", "flagged", "failed", "skipped"]
 
-UNFINISHED: tuple[JobStatus, ...] = ("running", "paused")
+UNFINISHED: tuple[JobStatus, ...] = ("pending", "running", "paused")
+ENDED: tuple[JobStatus, ...] = ("completed", "completed_with_errors", "failed", "cancelled")
 
 BY_HAND = "by a person"
 """How the reason of a job ends that somebody paused or cancelled."""
@@ -65,6 +66,7 @@ class Job:
     options: JobOptions
     counts: Counts
     reason: str | None = None
+    deployed: bool = False  # its runs are those of a deployment: another can be started in place of one that is lost
     created_at: datetime
     finished_at: datetime | None = None
 
@@ -83,17 +85,21 @@ class Spending:
 
 @dataclass(frozen=True, kw_only=True)
 class CellRef:
-    """A cell as a task run knows it: names and ids, nothing of what stands in the document."""
+    """A cell as a worker knows it: names and ids, nothing of what stands in the document."""
 
     id: int
     document_id: int
     document: str
     variable: str
+    prompt_id: int
+    question_key: str
+    entity_id: int | None = None
     entity: str | None = None  # its stable id: its name stands in the document
     layer: int = 0
     pending: bool = True
     checked: bool = True  # False: once it is answered, its row's checks are to be made
     unit: bool = False  # asks for the document's entities
+    wait: float = 0.0  # seconds until its next try is due
 
 
 @dataclass(frozen=True, kw_only=True)

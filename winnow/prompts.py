@@ -7,6 +7,7 @@ engine is used anywhere.
 
 import hashlib
 import json
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -228,6 +229,32 @@ def question_key(shaping: Any) -> str:
     return _digest(shaping)
 
 
+class SharedShaping:
+    """What shapes many questions alike, hashed once: `SharedShaping(*a).key(*b)` is `question_key([*a, *b])`.
+
+    Args:
+        shared: at least one thing; it stands before what each question has of its own.
+    """
+
+    def __init__(self, *shared: Any) -> None:
+        self._begun = hashlib.sha256(_canonical(shared).removesuffix("]").encode())
+
+    def and_also(self, *more: Any) -> "SharedShaping":
+        """The same for those questions that also share this."""
+        longer = copy(self)
+        longer._begun = self._begun.copy()
+        longer._begun.update(_canonical(more).removesuffix("]").replace("[", ",", 1).encode())
+        return longer
+
+    def key(self, *rest: Any) -> str:
+        """The key of a question with this of its own, at least one thing."""
+        whole = self._begun.copy()
+        whole.update(_canonical(rest).replace("[", ",", 1).encode())
+        return whole.hexdigest()
+
+
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
+
 def _digest(data: Any) -> str:
-    canonical = json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_canonical(data).encode()).hexdigest()

@@ -1,10 +1,10 @@
 """The rows and columns of the wide dataset, and what stands where they meet."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import count
+from itertools import count, groupby
 from typing import Literal, get_args
 
 from winnow.agreement import SEPARATOR, shown_values, value_text
@@ -18,8 +18,9 @@ EXTRAS: tuple[Extra, ...] = get_args(Extra)
 Scalar = str | float | int | bool | date | None
 Row = Mapping[str, DatasetCell]
 """`name_key` of the variable -> cell. No row is empty."""
-Rows = dict[tuple[str, str, str | None], dict[str, DatasetCell]]
-"""(document, its hash, the entity's id) -> the row."""
+RowKey = tuple[str, str, str | None]
+"""(document, its hash, the entity's id)."""
+Rows = dict[RowKey, dict[str, DatasetCell]]
 
 _Head = Literal["document", "entity_id", "entity", "completeness"]
 
@@ -64,19 +65,24 @@ def _free(name: str, taken: set[str]) -> str:
 
 def rows_of(cells: Iterable[DatasetCell], codebook: Codebook) -> Rows:
     """The rows of the wide dataset in the order in which they come: one per document, or one per entity."""
-    if isinstance(codebook.unit_of_observation, EntityUnit):
-        cells = (cell for cell in cells if cell.entity is not None)
-    return grouped(cells)
-
-
-def grouped(cells: Iterable[DatasetCell]) -> Rows:
-    """The cells by what they are about: a document, or an entity in it."""
     rows: Rows = {}
-    keys: dict[str, str] = {}
-    for cell in cells:
-        key = keys.get(cell.variable) or keys.setdefault(cell.variable, name_key(cell.variable))
-        rows.setdefault((cell.document, cell.document_hash, cell.entity), {})[key] = cell
+    for key, row in row_by_row(of_rows(cells, codebook)):
+        rows.setdefault(key, {}).update(row)
     return rows
+
+
+def of_rows(cells: Iterable[DatasetCell], codebook: Codebook) -> Iterable[DatasetCell]:
+    """The cells that stand in rows of the wide dataset: not those of a document in which no entity was found."""
+    if isinstance(codebook.unit_of_observation, EntityUnit):
+        return (cell for cell in cells if cell.entity is not None)
+    return cells
+
+
+def row_by_row(cells: Iterable[DatasetCell]) -> Iterator[tuple[RowKey, dict[str, DatasetCell]]]:
+    """The rows one after the other, so that not all have to be in memory. The cells of a row stand together."""
+    keys: dict[str, str] = {}
+    for about, together in groupby(cells, key=lambda cell: (cell.document, cell.document_hash, cell.entity)):
+        yield about, {keys.get(c.variable) or keys.setdefault(c.variable, name_key(c.variable)): c for c in together}
 
 
 def row_value(column: Column, row: Row) -> Scalar:

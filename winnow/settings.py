@@ -30,6 +30,10 @@ class Settings(BaseSettings):
         "Without it, baseline.",
     )
     concurrency: int = Field(16, ge=1, le=512, description="Calls in flight at once, per process.")
+    cells_per_run: int = Field(
+        1000, ge=1, description="A deployed job is shared by several runs: one for so many cells that are open."
+    )
+    runs_per_job: int = Field(4, ge=1, le=100, description="The most runs that share one job. 1: none is shared.")
     requests_per_minute: int | None = Field(
         None, ge=1, description="What the provider allows for the key, over all processes. Without it, no limit."
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from db import workers
 from db.calls import Order
 from db.session import transaction
 from tests import factories
@@ -52,7 +51,7 @@ def order(database: str) -> Order:
 def worker(database: str) -> int:
     """The id of a worker with a fresh lease."""
     with transaction() as connection:
-        return workers.register(connection)
+        return factories.worker(connection)
 
 
 class Child:

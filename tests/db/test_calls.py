@@ -11,7 +11,7 @@ from db import calls, jobs, tables, workers
 from db.session import transaction
 from tests import factories
 from winnow.calls import Intent
-from winnow.exceptions import JobStoppedError
+from winnow.exceptions import JobStoppedError, WorkerLostError
 
 _call = tables.Call.__table__
 _worker = tables.Worker.__table__
@@ -19,7 +19,7 @@ _worker = tables.Worker.__table__
 
 def register():
     with transaction() as connection:
-        return workers.register(connection)
+        return factories.worker(connection)
 
 
 def intend(order, worker):
@@ -54,7 +54,7 @@ def number_of_calls():
 
 def set_status(job, status):
     with transaction() as connection:
-        jobs.set_status(connection, job, status)
+        factories.set_status(connection, job, status)
 
 
 def make_older(call, seconds):
@@ -67,6 +67,12 @@ def end_lease(worker):
     with transaction() as connection:
         past = text("now() - interval '1 second'")
         connection.execute(update(_worker).where(_worker.c.id == worker).values(lease_until=past))
+
+
+def strike_out(worker):
+    end_lease(worker)
+    with transaction() as connection:
+        workers.reap(connection)
 
 
 def another_job(name="Grants"):
@@ -121,7 +127,7 @@ class TestIntend:
         assert intend(order, worker) == Intent(call_id=call)
         assert (row(call).status, row(call).attempts, row(call).error) == ("intended", 2, None)
 
-    @pytest.mark.parametrize("status", ["paused", "cancelled", "completed", "completed_with_errors"])
+    @pytest.mark.parametrize("status", ["paused", "cancelled", "failed", "completed", "completed_with_errors"])
     def test_a_job_that_does_not_run_starts_no_call(self, order, worker, status):
         set_status(order.job_id, status)
         with pytest.raises(JobStoppedError, match=f"the job is {status}$"):
@@ -137,8 +143,12 @@ class TestIntend:
     def test_a_resumed_job_goes_on(self, order, worker):
         set_status(order.job_id, "paused")
         with transaction() as connection:
-            jobs.resume(connection, order.job_id, factories.options(), rules="the rules", flow_run_id=None)
-        assert intend(order, worker).call_id
+            workers.end(connection, worker)
+            jobs.resume(connection, order.job_id, factories.options(), rules="the rules")
+        with pytest.raises(JobStoppedError, match="the job is pending"):
+            intend(order, register())
+        set_status(order.job_id, "running")
+        assert intend(order, register()).call_id
 
     def test_the_database_refuses_a_second_call_of_the_same_key(self, order, worker, database):
         intend(order, worker)
@@ -152,9 +162,13 @@ class TestIntend:
 class TestInFlight:
     def test_what_a_live_worker_is_asking_is_left_to_it(self, order, worker):
         call = intend(order, worker).call_id
-        for asking in (register(), worker):
-            assert intend(order, asking) == Intent(call_id=call, elsewhere=True)
+        assert intend(order, register()) == Intent(call_id=call, elsewhere=True)
         assert (row(call).attempts, row(call).worker_id) == (1, worker)
+
+    def test_a_worker_that_never_heard_whether_it_was_noted_notes_it_again(self, order, worker):
+        call = intend(order, worker).call_id
+        assert intend(order, worker) == Intent(call_id=call)
+        assert (row(call).attempts, row(call).worker_id) == (2, worker)
 
     def test_the_others_reply_serves_once_it_is_there(self, order, worker):
         call = intend(order, worker).call_id
@@ -162,6 +176,22 @@ class TestInFlight:
         assert intend(order, other).elsewhere
         keep(call, reply := factories.reply())
         assert intend(order, other) == Intent(call_id=call, reply=reply)
+
+    def test_who_was_struck_out_asks_nothing_not_even_for_a_stored_reply(self, order, worker):
+        keep(intend(order, worker).call_id, factories.reply())
+        strike_out(worker)
+        for asked in (order, replace(order, request_key="other")):
+            with pytest.raises(WorkerLostError):
+                intend(asked, worker)
+        assert number_of_calls() == 1
+
+    def test_who_has_to_renew_its_lease_first_is_told_to_look_again(self, order, worker):
+        end_lease(worker)
+        assert intend(order, worker) == Intent(call_id=0, elsewhere=True)
+        assert number_of_calls() == 0
+        with transaction() as connection:
+            workers.renew(connection, worker)
+        assert not intend(order, worker).elsewhere
 
     @pytest.mark.parametrize("how", ["lease", "gone", "overdue"])
     def test_what_a_dead_worker_was_asking_is_taken_over(self, order, worker, how):
@@ -190,16 +220,30 @@ class TestInFlight:
             workers.renew(connection, worker)
         assert intend(order, register()).elsewhere
 
-    def test_who_holds_the_job_now_ends_the_leases_of_those_who_did_before(self, order, worker):
-        call = intend(order, worker).call_id
-        elsewhere = register()
-        others = replace(order, request_key="other", job_id=another_job())
-        intend(others, elsewhere)
-        now = register()
+
+class TestBegin:
+    def begin(self, call, order, worker):
         with transaction() as connection:
-            workers.end_former(connection, order.job_id, now)
-        assert intend(order, now) == Intent(call_id=call)
-        assert intend(others, now).elsewhere
+            calls.begin(connection, call, order.job_id, worker)
+
+    def test_a_call_that_waited_for_its_provider_starts_when_it_goes_out(self, order, worker):
+        call = intend(order, worker).call_id
+        make_older(call, 60)
+        before = row(call).started_at
+        self.begin(call, order, worker)
+        assert (row(call).started_at - before).total_seconds() > 59
+
+    def test_one_whose_job_was_stopped_in_the_meantime_does_not_go_out(self, order, worker):
+        call = intend(order, worker).call_id
+        set_status(order.job_id, "paused")
+        with pytest.raises(JobStoppedError, match="the job is paused"):
+            self.begin(call, order, worker)
+
+    def test_nor_one_whose_worker_was_struck_out(self, order, worker):
+        call = intend(order, worker).call_id
+        strike_out(worker)
+        with pytest.raises(WorkerLostError):
+            self.begin(call, order, worker)
 
 
 class TestRaces:
@@ -243,10 +287,11 @@ class TestRaces:
 
     def test_of_two_processes_that_intend_the_same_at_once_exactly_one_buys(self, order, python):
         code = f"""
-from db import calls, workers
+from db import calls
 from db.session import transaction
+from tests import factories
 with transaction() as connection:
-    worker = workers.register(connection)
+    worker = factories.worker(connection)
 print("ready", flush=True)
 input()
 with transaction() as connection:

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from db import cells, documents, extractions, jobs, tables
-from db.cells import CellWork, PlannedCell
+from db.cells import PlannedCell
 from tests import factories
 from tests.factories import MODEL, options, pending, variable
 from winnow.jobs import CellRef, Counts
@@ -22,7 +22,7 @@ def grants(connection):
 
 
 def empty_job(connection, project, **more):
-    return jobs.create(connection, project.id, options(**more), rules="r", flow_run_id=None)
+    return factories.empty_job(connection, project, options(**more))
 
 
 def planned(connection, project):
@@ -116,71 +116,66 @@ class TestPlan:
         assert jobs.counts(connection, second) == Counts(pending=4)
 
 
-class TestOpenDocuments:
-    def test_documents_come_in_pages_each_whole(self, connection, grants):
+class TestOpenOf:
+    def test_documents_come_in_the_order_of_the_plan_each_whole(self, connection, grants):
         factories.document(connection, grants.id, "c.pdf")
         job = factories.job(connection, grants)
-        pages, after = [], 0
-        while page := cells.open_documents(connection, job, after=after, limit=2):
-            pages.append([[cell.document for cell in document] for document in page])
-            after = page[-1][-1].document_id
-        assert pages == [[["a.pdf"] * 2, ["b.pdf"] * 2], [["c.pdf"] * 2]]
-
-    def test_a_page_has_no_more_documents_than_asked_for_however_many_there_are(self, connection, grants):
-        for number in range(50):
-            factories.document(connection, grants.id, f"c{number}.pdf")
-        job = factories.job(connection, grants)
-        assert len(cells.open_documents(connection, job, after=0, limit=3)) == 3
+        first, _, third = sorted(cells.documents(connection, job))
+        opened = cells.open_of(connection, job, [third, first])
+        assert [[cell.document for cell in document] for document in opened] == [["a.pdf"] * 2, ["c.pdf"] * 2]
+        assert cells.open_of(connection, job, []) == []
 
     def test_a_documents_cells_come_layer_by_layer_in_the_order_of_the_plan(self, connection, grants):
         job = empty_job(connection, grants)
         plan = planned(connection, grants)
         cells.plan(connection, job, [replace(cell, layer=1 - number % 2) for number, cell in enumerate(plan)])
-        first = cells.open_documents(connection, job, after=0, limit=1)[0]
+        (first,) = cells.open_of(connection, job, [plan[0].document_id])
         assert [(cell.variable, cell.layer) for cell in first] == [("donor", 0), ("title", 1)]
 
     def test_what_is_done_is_left_out_and_so_are_documents_without_open_cells(self, connection, grants):
         job = factories.job(connection, grants)
         title, donor, *others = pending(connection, job)
+        both = [title.document_id, others[0].document_id]
         factories.answer(connection, title.id)
-        assert cells.open_of(connection, job, title.document_id) == [donor]
+        assert cells.open_of(connection, job, both) == [[donor], others]
         cells.end(connection, donor.id, "failed", "truncated", "it is so")
-        assert cells.open_documents(connection, job, after=0, limit=1) == [others]
+        assert cells.open_of(connection, job, both) == [others]
 
     def test_a_cell_that_is_answered_but_not_checked_is_open(self, connection, grants):
         job = empty_job(connection, grants)
         cells.plan(connection, job, [replace(cell, check_key="row") for cell in planned(connection, grants)[:1]])
         (cell,) = pending(connection, job)
         factories.answer(connection, cell.id)
-        assert cells.open_documents(connection, job, after=0, limit=9) == [
-            [replace(cell, pending=False, checked=False)]
-        ]
+        assert cells.open_of(connection, job, [cell.document_id]) == [[replace(cell, pending=False, checked=False)]]
+        assert cells.any_open(connection, job)
         cells.check(connection, [cell.id])
-        assert cells.open_documents(connection, job, after=0, limit=9) == []
+        assert cells.open_of(connection, job, [cell.document_id]) == []
+        assert not cells.any_open(connection, job)
+
+    def test_a_job_has_something_open_until_its_last_cell_has_ended(self, connection, grants):
+        job = factories.job(connection, grants)
+        for cell in pending(connection, job):
+            assert cells.any_open(connection, job)
+            cells.end(connection, cell.id, "failed", "truncated", "it is so")
+        assert not cells.any_open(connection, job)
 
     def test_a_cell_is_known_by_names_and_ids_without_a_word_of_the_document(self, connection):
         project = factories.project(connection, "place", unit_of_observation=factories.UNIT)
         document = factories.document(connection, project.id)
         job = factories.listing_job(connection, project)
         (listing,) = pending(connection, job)
-        assert listing == CellRef(id=listing.id, document_id=document, document="a.pdf", variable="protest", unit=True)
-        factories.list_entities(connection, project, listing.id, "Berlin")
+        stored = factories.stored_cell(connection, listing.id)
+        known = {"document_id": document, "document": "a.pdf", "question_key": stored.question_key}
+        assert listing == CellRef(
+            id=listing.id, variable="protest", unit=True, prompt_id=stored.prompt_id, **known
+        )  # fmt: skip
+        (berlin,) = factories.list_entities(connection, project, listing.id, "Berlin")
         (cell,) = pending(connection, job)
-        assert cell == CellRef(id=cell.id, document_id=document, document="a.pdf", variable="place", entity="berlin")
-
-
-class TestWork:
-    def test_a_cells_work_is_what_was_planned(self, connection, grants):
-        job = factories.job(connection, grants)
-        plan = planned(connection, grants)
-        ids = [cell.id for cell in pending(connection, job)]
-        assert cells.work(connection, ids[1::-1]) == [
-            CellWork(
-                id=cell, job_id=job, document_id=of.document_id, prompt_id=of.prompt_id, entity_id=None,
-                question_key=of.question_key, status="pending",
-            )
-            for cell, of in zip(ids[:2], plan[:2], strict=True)
-        ]  # fmt: skip
+        stored = factories.stored_cell(connection, cell.id)
+        assert cell == CellRef(
+            id=cell.id, variable="place", entity="berlin", entity_id=berlin, prompt_id=stored.prompt_id,
+            **(known | {"question_key": stored.question_key}),
+        )  # fmt: skip
 
 
 class TestRow:
@@ -311,8 +306,7 @@ class TestSettleAnswered:
             factories.document(connection, project.id, name, text="same", data=str(number))
         job = factories.job(connection, project)
         first, second = pending(connection, job)
-        one, other = cells.work(connection, [first.id, second.id])
-        assert one.question_key == other.question_key
+        assert first.question_key == second.question_key
         factories.answer(connection, first.id)
         assert cells.settle_answered(connection, job) == 0
 
@@ -322,7 +316,7 @@ class TestSettleAnswered:
         job = factories.listing_job(connection, project)
         berlin, paris = factories.list_entities(connection, project, pending(connection, job)[0].id, "Berlin", "Paris")
         (prompt,) = factories.projects.prompts(connection, project.id)
-        about_berlin = cells.work(connection, [pending(connection, job)[0].id])[0]
+        about_berlin = pending(connection, job)[0]
         extractions.save(
             connection, factories.extraction(), cell_id=about_berlin.id, question_key="same", document_id=document,
             prompt_id=prompt.id, entity_id=berlin, model=MODEL, call_ids=[],

@@ -10,15 +10,16 @@ from dataclasses import asdict
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from db import calls, cells, entities, extractions, jobs, projects, tables, workers
 from db.session import transaction
 from tests import factories
 from tests.factories import MODEL, UNIT, options, variable
 from winnow.exceptions import JobStoppedError
+from winnow.jobs import ENDED, UNFINISHED
 
-_cell = tables.Cell.__table__
+_cell, _claim, _worker = (table.__table__ for table in (tables.Cell, tables.Claim, tables.Worker))
 _numbers = itertools.count()
 
 PICK = st.integers(0, 10**6)
@@ -37,13 +38,15 @@ class History(RuleBasedStateMachine):
         self.cells: dict[int, dict[tuple[int, int, int | None], list[str]]] = {}
         self.read: dict[tuple[int, int, int | None, str], str] = {}  # what an answer made of a question
         self.lists: dict[tuple[int, str], list[int]] = {}  # the entities of a document, by question
+        self.workers: dict[int, int] = {}  # their jobs
+        self.claims: dict[tuple[int, int], list[int | None]] = {}  # of job and document: [worker, losses]
         with transaction() as connection:
             self.apply(connection)
-            self.worker = workers.register(connection)
             for project in (self.grants, self.protests):
                 factories.document(connection, project.id, f"{self.number} first.pdf")
-        for of_entities in (False, True):
+        for number, of_entities in enumerate((False, True)):
             self.start_job(of_entities)
+            self.begin(number)
 
     def apply(self, connection):
         variables = ["title", variable("donor", label=f"Label {self.label}")]
@@ -60,7 +63,7 @@ class History(RuleBasedStateMachine):
         """A pending cell of a running job, as it is to be worked on."""
         running = [job for job, status in self.status.items() if status == "running"]
         refs = [cell for job in running for cell in factories.pending(connection, job) if cell.unit == unit]
-        return cells.work(connection, [refs[pick % len(refs)].id])[0] if refs else None
+        return factories.stored_cell(connection, refs[pick % len(refs)].id) if refs else None
 
     def state(self, work):
         return self.cells[work.job_id][work.document_id, work.prompt_id, work.entity_id]
@@ -84,14 +87,22 @@ class History(RuleBasedStateMachine):
     def start_job(self, of_entities):
         with transaction() as connection:
             project = self.protests if of_entities else self.grants
-            job = jobs.create(connection, project.id, options(), rules="r", flow_run_id=None)
-            self.status[job], self.cells[job], self.of_entities[job] = "running", {}, of_entities
+            job = jobs.create(connection, project.id, options(), rules="r")
+            self.status[job], self.cells[job], self.of_entities[job] = "pending", {}, of_entities
             self.plan(connection, job)
+
+    @rule(pick=PICK)
+    def begin(self, pick):
+        job = self.pick_job(pick, "pending")
+        if job:
+            with transaction() as connection:
+                assert jobs.start(connection, job)
+            self.status[job] = "running"
 
     @rule(pick=PICK, keep=st.integers(1, 4))
     def plan_again(self, pick, keep):
         """With what is in the project now; `keep` leaves some out, as a sample does."""
-        job = self.pick_job(pick, "running", "paused")
+        job = self.pick_job(pick, *UNFINISHED)
         if job:
             with transaction() as connection:
                 self.plan(connection, job, keep)
@@ -177,7 +188,11 @@ class History(RuleBasedStateMachine):
             request_key=work.question_key, job_id=work.job_id, document_id=work.document_id,
             prompt_ids=(work.prompt_id,), model=MODEL, parameters={},
         )  # fmt: skip
-        return calls.intend(connection, order, self.worker)
+        worker = factories.worker(connection, work.job_id)
+        try:
+            return calls.intend(connection, order, worker)
+        finally:
+            workers.end(connection, worker)
 
     @rule(pick=PICK, flagged=st.booleans())
     def answer(self, pick, flagged):
@@ -212,38 +227,107 @@ class History(RuleBasedStateMachine):
                 assert cells.end(connection, work.id, status, "a_reason", "it is so")
                 self.state(work)[0] = status
 
-    @rule(pick=PICK, new=st.sampled_from(["paused", "cancelled"]))
+    @rule(pick=PICK, new=st.sampled_from(["paused", "cancelled", "failed"]))
     def stop(self, pick, new):
-        job = self.pick_job(pick, "running", "paused")
+        job = self.pick_job(pick, *UNFINISHED, *ENDED)
         if job:
+            fits = self.status[job] in UNFINISHED and self.status[job] != new
             with transaction() as connection:
-                assert jobs.set_status(connection, job, new) == (self.status[job] != new)
-            self.status[job] = new
+                assert factories.set_status(connection, job, new) == fits
+            if fits:
+                self.status[job] = new
 
     @rule(pick=PICK)
     def resume(self, pick):
-        job = self.pick_job(pick, "paused")
+        job = self.pick_job(pick, *UNFINISHED)
+        if job and job not in self.workers.values():  # otherwise somebody works on it
+            with transaction() as connection:
+                jobs.resume(connection, job, options(), rules="r")
+            self.status[job] = "pending"
+
+    @rule(pick=PICK, retry=st.booleans())
+    def reopen(self, pick, retry):
+        job = self.pick_job(pick, *ENDED)
+        if job:
+            ended = [state for state in self.cells[job].values() if retry and state[0] in ("failed", "skipped")]
+            with transaction() as connection:
+                assert jobs.reopen(connection, job)
+                assert not retry or cells.reopen_failed(connection, job) == len(ended)
+            self.status[job] = "pending"
+            for state in ended:
+                state[0] = "pending"
+
+    @rule(pick=PICK)
+    def join(self, pick):
+        job = self.pick_job(pick, *UNFINISHED)
         if job:
             with transaction() as connection:
-                jobs.resume(connection, job, options(), rules="r", flow_run_id=None)
-            self.status[job] = "running"
+                self.workers[factories.worker(connection, job)] = job
+
+    def pick_worker(self, pick):
+        return list(self.workers.items())[pick % len(self.workers)]
+
+    @precondition(lambda self: self.workers)
+    @rule(pick=PICK, after=st.integers(0, 3), limit=st.integers(1, 3))
+    def claim(self, pick, after, limit):
+        worker, job = self.pick_worker(pick)
+        held = {document for (of, document), (holder, _) in self.claims.items() if of == job and holder}
+        documents = {place[0] for place, state in self.cells[job].items() if state[0] == "pending"}
+        free = [document for document in sorted(documents - held) if document > after][:limit]
+        with transaction() as connection:
+            claimed = workers.claim(connection, job, worker, after=after, limit=limit)
+        assert [one.document_id for one in claimed] == free
+        for document in free:
+            self.claims.setdefault((job, document), [None, 0])[0] = worker
+        assert [one.losses for one in claimed] == [self.claims[job, document][1] for document in free]
+
+    @precondition(lambda self: any(holder for holder, _ in self.claims.values()))
+    @rule(pick=PICK)
+    def release(self, pick):
+        held = [place for place, (holder, _) in self.claims.items() if holder]
+        job, document = place = held[pick % len(held)]
+        worker, losses = self.claims.pop(place)
+        with transaction() as connection:
+            left = workers.release(connection, job, worker, document)
+        states = Counter(state for place, (state, _) in self.cells[job].items() if place[0] == document)
+        wanted = states["extracted"] + states["flagged"], states["failed"], states["pending"]
+        assert (left.answered, left.failed, left.open) == wanted
+        if left.open:
+            self.claims[place] = [None, losses + 1]
+
+    @precondition(lambda self: self.workers)
+    @rule(pick=PICK, lost=st.booleans())
+    def leave(self, pick, lost):
+        """A worker ends, or its lease does."""
+        worker, job = self.pick_worker(pick)
+        with transaction() as connection:
+            if lost:
+                past = text("now() - interval '1 second'")
+                connection.execute(_worker.update().where(_worker.c.id == worker).values(lease_until=past))
+                assert workers.reap(connection, job) == 1
+            else:
+                workers.end(connection, worker)
+        del self.workers[worker]
+        for claim in self.claims.values():
+            if claim[0] == worker:
+                claim[:] = None, claim[1] + lost
 
     @rule(pick=PICK)
     def ask_in_vain(self, pick):
         """A job that does not run starts no call, whatever state its cells are in."""
-        job = self.pick_job(pick, "paused", "cancelled", "completed", "completed_with_errors")
+        job = self.pick_job(pick, "pending", "paused", *ENDED)
         if job and self.cells[job]:
             with transaction() as connection:
                 some = connection.scalar(select(_cell.c.id).where(_cell.c.job_id == job).limit(1))
                 try:
-                    self.intend(connection, cells.work(connection, [some])[0])
+                    self.intend(connection, factories.stored_cell(connection, some))
                 except JobStoppedError:
                     return
             raise AssertionError("a stopped job started a call")
 
     @rule(pick=PICK)
     def finish(self, pick):
-        job = self.pick_job(pick, "running", "paused", "cancelled")
+        job = self.pick_job(pick, *UNFINISHED, *ENDED)
         if job:
             with transaction() as connection:
                 jobs.finish(connection, job)
@@ -254,13 +338,15 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: len(self.status) > 1)
     @rule(pick=PICK)
     def withdraw(self, pick):
-        job = self.pick_job(pick, "running", "paused")
+        job = self.pick_job(pick, *UNFINISHED)
         if job:
             untouched = all(status == "pending" for status, _ in self.cells[job].values())
             with transaction() as connection:
                 assert jobs.withdraw(connection, job) == untouched
             if untouched:
                 del self.status[job], self.cells[job]
+                self.workers = {worker: of for worker, of in self.workers.items() if of != job}
+                self.claims = {place: claim for place, claim in self.claims.items() if place[0] != job}
 
     @invariant()
     def counts_add_up_and_no_cell_is_there_twice(self):
@@ -277,6 +363,16 @@ class History(RuleBasedStateMachine):
                     assert found.counts.pending == 0
                 places = select(func.count(func.distinct(*columns))).where(_cell.c.job_id == job)
                 assert connection.scalar(places) == found.counts.total
+
+    @invariant()
+    def every_document_is_held_by_one_living_worker_at_most_and_by_one_of_its_job(self):
+        columns = (_claim.c.job_id, _claim.c.document_id, _claim.c.worker_id, _claim.c.losses, _worker.c.job_id)
+        with transaction() as connection:
+            ours = _claim.c.job_id.in_(self.status)
+            rows = connection.execute(select(*columns).where(ours).join_from(_claim, _worker, isouter=True)).all()
+        assert {(job, document): [worker, losses] for job, document, worker, losses, _ in rows} == self.claims
+        assert all(of == job for job, _, worker, _, of in rows if worker)
+        assert all(holder is None or self.workers[holder] == job for (job, _), (holder, _) in self.claims.items())
 
 
 def test_counts_add_up_after_any_history(database):

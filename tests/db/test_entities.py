@@ -78,14 +78,14 @@ class TestLists:
 
     def test_a_list_is_found_by_its_question(self, connection, protests, document):
         job = factories.listing_job(connection, protests)
-        (work,) = cells.work(connection, [pending(connection, job)[0].id])
+        work = factories.stored_cell(connection, pending(connection, job)[0].id)
         assert entities.of_question(connection, document, work.question_key) is None
         (berlin,) = list_entities(connection, protests, work.id, "Berlin")
         assert entities.of_question(connection, document, work.question_key) == [(berlin, entity("Berlin"))]
 
     def test_an_empty_list_is_a_list(self, connection, protests, document):
         job = factories.listing_job(connection, protests)
-        (work,) = cells.work(connection, [pending(connection, job)[0].id])
+        work = factories.stored_cell(connection, pending(connection, job)[0].id)
         list_entities(connection, protests, work.id)
         assert entities.of_question(connection, document, work.question_key) == []
         assert [found.entities for found in entities.listed(connection, job)] == [()]
@@ -172,7 +172,7 @@ class TestPlanEntities:
             cells.plan_entities(connection, job, found.id, factories.planned_entities(prompts, found.id, ids))
         assert open_cells(connection, job) == [("berlin", "place"), ("berlin", "size")]
         versions = {prompt.id: prompt.version for prompt in prompts}
-        works = cells.work(connection, [cell.id for cell in pending(connection, job)])
+        works = [factories.stored_cell(connection, cell.id) for cell in pending(connection, job)]
         assert [versions.get(work.prompt_id) for work in works] == [1, 2]
 
 
@@ -200,6 +200,6 @@ def test_an_entity_cell_and_a_document_cell_of_one_variable_stand_side_by_side(c
         PlannedCell(document_id=document, prompt_id=prompt.id, entity_id=entity_id, question_key="k")
         for entity_id in (None, *ids)
     ]
-    job = jobs.create(connection, protests.id, options(), rules="r", flow_run_id=None)
+    job = factories.empty_job(connection, protests)
     cells.plan(connection, job, plan * 2)
     assert open_cells(connection, job) == [(None, "place"), ("berlin", "place")]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from db import cells, extractions, jobs, projects
+from db import cells, extractions, projects
 from db.cells import PlannedCell
 from tests import factories
 from tests.factories import UNIT, list_entities, options, pending
@@ -174,7 +174,7 @@ def test_a_document_level_cell_is_no_part_of_an_entitys_row(connection, protests
     job = listed(connection, protests, "Rome")
     document = pending(connection, job)[0].document_id
     prompt = projects.prompts(connection, protests.id)[0]
-    other = jobs.create(connection, protests.id, options(), rules="r", flow_run_id=None)
+    other = factories.empty_job(connection, protests)
     cells.plan(connection, other, [PlannedCell(document_id=document, prompt_id=prompt.id, question_key="k")])
     answer_all(connection, other, "of the document")
     assert rows(connection, protests)[0][2]["place"] == ("not_asked", None)

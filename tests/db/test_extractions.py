@@ -93,13 +93,13 @@ def values(connection, project, job=None):
 
 def first_work(connection, job):
     """The work of a job's first pending cell."""
-    (work,) = cells.work(connection, [pending(connection, job)[0].id])
-    return work
+    return factories.stored_cell(connection, pending(connection, job)[0].id)
 
 
-def save(connection, work, extraction, *, call_ids=(), **more):
+def save(connection, work, extraction, *, call_ids=(), question_key=None, **more):
     extractions.save(
-        connection, extraction, cell_id=work.id, question_key=work.question_key, document_id=work.document_id,
+        connection, extraction, cell_id=work.id, question_key=question_key or work.question_key,
+        document_id=work.document_id,
         prompt_id=work.prompt_id, entity_id=work.entity_id, model=MODEL, call_ids=call_ids, **more,
     )  # fmt: skip
 
@@ -137,7 +137,7 @@ class TestSave:
     @pytest.mark.parametrize("checked", [True, False])
     @pytest.mark.parametrize("status", ["failed", "skipped"])
     def test_a_cell_that_ended_meanwhile_stays_so_but_the_extraction_is_kept(self, connection, grants, status, checked):
-        job = jobs.create(connection, grants.id, factories.options(), rules="r", flow_run_id=None)
+        job = factories.empty_job(connection, grants)
         planned = factories.planned(connection, grants, factories.options())
         cells.plan(connection, job, [replace(cell, check_key=None if checked else "row") for cell in planned])
         work = first_work(connection, job)
@@ -148,15 +148,15 @@ class TestSave:
         assert values(connection, grants)["a.pdf", "title"] == (status, "provider_timeout")
 
     def test_an_answered_cell_is_answered_again_until_its_row_is_checked(self, connection, grants):
-        job = jobs.create(connection, grants.id, factories.options(), rules="r", flow_run_id=None)
+        job = factories.empty_job(connection, grants)
         planned = factories.planned(connection, grants, factories.options())
         cells.plan(connection, job, [replace(cell, check_key="row") for cell in planned])
         work = first_work(connection, job)
         save(connection, work, says("first"))
-        save(connection, replace(work, question_key="checked"), says("corrected", "check_failed"))
+        save(connection, work, says("corrected", "check_failed"), question_key="checked")
         assert jobs.counts(connection, job).flagged == 1
         cells.check(connection, [work.id])
-        save(connection, replace(work, question_key="late"), says("late"))
+        save(connection, work, says("late"), question_key="late")
         assert values(connection, grants)["a.pdf", "title"] == ("corrected",)
 
     def test_without_a_default_the_column_is_null_and_false_is_a_default(self, connection, grants):

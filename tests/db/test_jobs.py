@@ -1,19 +1,15 @@
-import threading
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from db import cells, jobs, tables
-from db.session import transaction
 from tests import factories
 from tests.factories import options, pending
 from winnow.exceptions import BusyError, DefinitionError
-from winnow.jobs import UNFINISHED, Counts
+from winnow.jobs import ENDED, UNFINISHED, Counts
 
-_cell, _event, _job = (table.__table__ for table in (tables.Cell, tables.JobEvent, tables.Job))
-
-ENDED = ("completed", "completed_with_errors", "cancelled")
+_cell, _event = (table.__table__ for table in (tables.Cell, tables.JobEvent))
 
 
 @pytest.fixture
@@ -27,8 +23,9 @@ def grants(connection):
 
 def create(connection, project, asked=None, status="running"):
     """A job without cells, in any status."""
-    job_id = jobs.create(connection, project.id, asked or options(), rules="r", flow_run_id=None)
-    jobs.set_status(connection, job_id, status)
+    job_id = jobs.create(connection, project.id, asked or options(), rules="r")
+    if status != "pending":
+        factories.set_status(connection, job_id, status)
     return job_id
 
 
@@ -86,7 +83,7 @@ class TestUnfinished:
         assert jobs.unfinished(connection, grants.id, asked) is None
 
     @pytest.mark.parametrize("status", UNFINISHED)
-    def test_a_job_that_runs_or_is_paused_is_unfinished(self, connection, grants, status):
+    def test_a_job_that_waits_runs_or_is_paused_is_unfinished(self, connection, grants, status):
         job_id = create(connection, grants, status=status)
         assert jobs.unfinished(connection, grants.id, options()).id == job_id
 
@@ -104,95 +101,6 @@ class TestUnfinished:
     def test_another_projects_job_is_not_found(self, connection, grants):
         create(connection, factories.project(connection, name="Other"))
         assert jobs.unfinished(connection, grants.id, options()) is None
-
-
-class TestStatus:
-    @pytest.mark.parametrize("new", [*UNFINISHED, *ENDED])
-    @pytest.mark.parametrize("ended", ENDED)
-    def test_a_job_that_ended_never_changes_again(self, connection, grants, ended, new):
-        job_id = create(connection, grants, status=ended)
-        before = jobs.get(connection, job_id), events(connection, job_id)
-        assert not jobs.set_status(connection, job_id, new, "a reason")
-        assert (jobs.get(connection, job_id), events(connection, job_id)) == before
-
-    @pytest.mark.parametrize("ended", ENDED)
-    def test_a_job_that_ended_is_not_resumed(self, connection, grants, ended):
-        job_id = create(connection, grants, status=ended)
-        with pytest.raises(DefinitionError, match=f"Job {job_id} has ended"):
-            jobs.resume(connection, job_id, options(), rules="new", flow_run_id="x")
-        assert jobs.status(connection, job_id) == ended
-
-    def test_a_paused_job_has_its_reason_and_no_end(self, connection, grants):
-        job_id = create(connection, grants)
-        assert jobs.set_status(connection, job_id, "paused", "the key is wrong")
-        found = jobs.get(connection, job_id)
-        assert (found.status, found.reason, found.finished_at) == ("paused", "the key is wrong", None)
-
-    def test_a_job_paused_twice_keeps_its_first_reason(self, connection, grants):
-        job_id = create(connection, grants)
-        jobs.set_status(connection, job_id, "paused", "the first")
-        assert not jobs.set_status(connection, job_id, "paused", "the second")
-        assert jobs.get(connection, job_id).reason == "the first"
-
-    def test_a_job_that_ends_has_its_time(self, connection, grants):
-        job_id = create(connection, grants)
-        assert jobs.set_status(connection, job_id, "cancelled", "by hand")
-        found = jobs.get(connection, job_id)
-        assert (found.status, found.reason) == ("cancelled", "by hand")
-        assert found.finished_at >= found.created_at
-
-    def test_a_resumed_job_runs_under_the_new_options_rules_and_flow_run(self, connection, grants):
-        job_id = factories.job(connection, grants)
-        jobs.set_status(connection, job_id, "paused", "the key is wrong")
-        new = options(budget=2.5, variables_per_call=0)
-        jobs.resume(connection, job_id, new, rules="new rules", flow_run_id="run 2")
-        found = jobs.get(connection, job_id)
-        assert (found.status, found.reason, found.finished_at, found.options) == ("running", None, None, new)
-        assert jobs.options(connection, job_id) == new
-        assert jobs.rules(connection, job_id) == "new rules"
-        assert jobs.of_flow_run(connection, "run 2") == [job_id]
-
-    def test_what_happened_is_logged_in_its_order(self, connection, grants):
-        job_id = create(connection, grants)
-        jobs.set_status(connection, job_id, "paused", "the key is wrong")
-        jobs.set_status(connection, job_id, "paused", "again")
-        jobs.resume(connection, job_id, options(), rules="r", flow_run_id=None)
-        jobs.log(connection, job_id, "looked at", "Ünïcode '; --")
-        jobs.set_status(connection, job_id, "completed")
-        jobs.set_status(connection, job_id, "cancelled", "too late")
-        assert events(connection, job_id) == [
-            ("created", None),
-            ("paused", "the key is wrong"),
-            ("resumed", None),
-            ("looked at", "Ünïcode '; --"),
-            ("completed", None),
-        ]
-
-    def test_an_event_says_who_and_when(self, connection, grants):
-        job_id = create(connection, grants)
-        who, late = connection.execute(select(_event.c.who, text("now() - at")).where(_event.c.job_id == job_id)).one()
-        assert who == f"postgres@local {connection.scalar(text('SELECT pg_backend_pid()'))}"
-        assert late.total_seconds() == 0
-
-    def test_two_that_end_a_job_at_once_do_not_both_win(self, job):
-        together = threading.Barrier(6)
-        won = []
-
-        def go(new) -> None:
-            together.wait()
-            with transaction() as connection:
-                if jobs.set_status(connection, job, new):
-                    won.append(new)
-
-        threads = [threading.Thread(target=go, args=(new,)) for new in ENDED * 2]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(won) == 1
-        with transaction() as connection:
-            assert jobs.status(connection, job) == won[0]
-            assert events(connection, job) == [("created", None), (won[0], None)]
 
 
 class TestFinish:
@@ -240,12 +148,12 @@ class TestFinish:
         assert jobs.get(connection, job_id).finished_at is None
         assert jobs.status(connection, job_id) == "running"
 
-    @pytest.mark.parametrize("status", ["paused", "cancelled"])
+    @pytest.mark.parametrize("status", ["paused", "cancelled", "failed"])
     def test_a_job_that_was_stopped_stays_stopped(self, connection, grants, status):
         job_id = factories.job(connection, grants)
         end_all(connection, job_id)
-        jobs.set_status(connection, job_id, status)
-        jobs.finish(connection, job_id)
+        factories.set_status(connection, job_id, status)
+        assert not jobs.finish(connection, job_id)
         assert jobs.status(connection, job_id) == status
 
 
@@ -306,7 +214,7 @@ class TestAbandonOthers:
 
 
 class TestOneFullJob:
-    @pytest.mark.parametrize("status", ["running", "paused"])
+    @pytest.mark.parametrize("status", UNFINISHED)
     def test_a_second_is_refused_with_the_number_of_the_first(self, connection, grants, status):
         first = create(connection, grants, status=status)
         with pytest.raises(BusyError, match=f"Job {first} of this project is not finished: it is {status}"):
@@ -348,7 +256,7 @@ class TestReading:
 
     def test_a_flow_run_knows_its_unfinished_jobs(self, connection, grants):
         ids = [jobs.create(connection, grants.id, options(), rules="r", flow_run_id="run") for _ in range(3)]
-        jobs.set_status(connection, ids[0], "cancelled")
-        jobs.set_status(connection, ids[1], "paused")
+        jobs.cancel(connection, ids[0], "by hand")
+        jobs.pause(connection, ids[1], "by hand")
         assert sorted(jobs.of_flow_run(connection, "run")) == ids[1:]
         assert jobs.of_flow_run(connection, "another") == []

@@ -161,10 +161,10 @@ def test_what_the_new_tables_alone_can_hold_goes_and_the_rest_stays(database):
         grants = factories.project(connection, "title", "donor", name="Grants")
         factories.document(connection, grants.id)
         job = factories.job(connection, grants)
-        title, donor = factories.cells.work(connection, [cell.id for cell in factories.pending(connection, job)])
+        title, donor = (factories.stored_cell(connection, cell.id) for cell in factories.pending(connection, job))
         call = factories.answer(connection, title.id)
         later = factories.job(connection, grants)
-        again = factories.cells.work(connection, [factories.pending(connection, later)[0].id])[0]
+        again = factories.stored_cell(connection, factories.pending(connection, later)[0].id)
         for work, calls in ((again, [call]), (donor, [])):
             extractions.save(
                 connection, factories.extraction("read again"), cell_id=work.id, question_key="another",
@@ -186,3 +186,35 @@ def test_what_the_new_tables_alone_can_hold_goes_and_the_rest_stays(database):
         (later, "extracted", "read again"), (later, "pending", None),
     ]  # fmt: skip
     upgrade.upgrade()
+
+
+def test_jobs_that_wait_are_paused_and_those_that_failed_cancelled_where_those_states_are_not_known(database):
+    """Down to revision 0003, whose jobs are run by one process, and up again."""
+    with transaction() as connection:
+        grants = factories.project(connection, "title")
+        factories.document(connection, grants.id)
+        states = {}
+        for status in ("pending", "running", "paused", "completed", "failed", "cancelled"):
+            job = states[status] = jobs.create(connection, grants.id, factories.options(), rules="r")
+            factories.cells.plan(connection, job, factories.planned(connection, grants, factories.options()))
+            if status != "pending":
+                factories.set_status(connection, job, status)
+            factories.workers.claim(connection, job, factories.worker(connection, job), after=0, limit=1)
+    upgrade.downgrade("0003")
+    with transaction() as connection:
+        found = dict(connection.execute(sa.text("SELECT id, status FROM job")).all())
+        events = connection.scalar(sa.text("SELECT count(*) FROM job_event WHERE event = 'failed'"))
+    before = states.keys() - {"pending", "failed"}
+    assert found == {states[status]: status for status in before} | {
+        states["pending"]: "paused", states["failed"]: "cancelled",
+    }  # fmt: skip
+    assert events == 1
+    upgrade.upgrade()
+    with transaction() as connection:
+        assert jobs.get(connection, states["failed"]).status == "cancelled"
+        assert jobs.counts(connection, states["pending"]).pending == 1
+        assert connection.scalar(sa.text("SELECT count(*) FROM worker")) == 0
+        (claimed,) = factories.workers.claim(
+            connection, states["running"], factories.worker(connection, states["running"]), after=0, limit=9
+        )
+    assert claimed.losses == 0

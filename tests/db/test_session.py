@@ -1,3 +1,6 @@
+import getpass
+import os
+import socket
 import sys
 import threading
 
@@ -7,7 +10,7 @@ import sqlalchemy as sa
 
 from db.session import database_url, engine, transaction
 from tests.conftest import forget, winnow_at
-from winnow.exceptions import DefinitionError
+from winnow.exceptions import DatabaseDownError, DefinitionError
 
 INSERT = sa.text("INSERT INTO project (name, name_key, codebook, version) VALUES (:name, :name, '{}', 1)")
 NAMES = sa.text("SELECT name FROM project ORDER BY name")
@@ -121,7 +124,7 @@ def test_a_connection_ended_in_the_middle_of_a_block_commits_nothing(database):
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
         connection.execute(INSERT, {"name": "lost too"})
 
-    with pytest.raises(sa.exc.OperationalError), transaction() as connection:
+    with pytest.raises(DatabaseDownError, match="What was stored before is safe"), transaction() as connection:
         insert_and_be_ended(connection)
     assert names() == []
 
@@ -183,6 +186,7 @@ def test_every_spelling_of_postgresql_becomes_psycopg_3(scheme, tmp_path):
     assert url.query == {"sslmode": "require"}
 
 
-def test_connections_say_that_they_are_winnows(database):
+def test_connections_say_whose_process_they_belong_to(database):
     with transaction() as connection:
-        assert connection.scalar(sa.text("SHOW application_name")) == "winnow"
+        said = connection.scalar(sa.text("SHOW application_name"))
+    assert said == f"winnow {getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from db import calls, projects, workers
+from db import calls, projects
 from tests import factories
 from tests.factories import MODEL, options
 from winnow.calls import Usage
@@ -29,7 +29,7 @@ def buy(connection, project, job, names, document="a.pdf", model=MODEL, usage=No
         request_key=f"request {next(_numbers)}", job_id=job, document_id=found[document],
         prompt_ids=tuple(ids[name] for name in names), model=model, parameters={},
     )  # fmt: skip
-    call = calls.intend(connection, order, workers.register(connection)).call_id
+    call = calls.intend(connection, order, factories.worker(connection)).call_id
     usage = usage or Usage(prompt_tokens=300, cached_tokens=60, completion_tokens=30)
     calls.keep_reply(connection, call, factories.reply(usage=usage), **more)
     return call

@@ -44,7 +44,7 @@ def point_at(server: OpenAIServer, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("OPENAI_API_KEY", KEY)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _quick_retries() -> Iterator[None]:
     """As many tries as in earnest, with a hundredth of the waiting."""
     from db import providers

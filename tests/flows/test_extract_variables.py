@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.exceptions import CancelledRun
 
 from db import jobs
 from db.session import transaction
+from tasks.job_figures import job_figures
 from tests.factories import variable
 from tests.flows.conftest import Make, apply, dataset, rows, run
 from tests.openai_server import OpenAIServer
@@ -114,13 +116,17 @@ def test_a_job_cancelled_in_the_database_stops_asking_and_keeps_what_it_has(
             time.sleep(0.05)
         with transaction() as connection:
             (job,) = jobs.newest(connection)
-            jobs.set_status(connection, job.id, "cancelled", "by the test")
+            jobs.cancel(connection, job.id, "by the test")
 
     canceller = threading.Thread(target=cancel)
     canceller.start()
-    figures = run(name, concurrency=2)
+    with pytest.raises(CancelledRun, match="winnow resume"):
+        run(name, concurrency=2)
     canceller.join()
 
+    with transaction() as connection:
+        (job,) = jobs.newest(connection)
+    figures = job_figures(job.id)
     assert figures["status"] == "cancelled"
     asked = model_server.stats().requests
     assert figures["cells"]["extracted"] == asked < 30

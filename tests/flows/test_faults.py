@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -442,9 +443,9 @@ def test_the_page_on_faults_has_them_all_and_names_tests_that_exist() -> None:
     }
 
     assert re.findall(r"^\| ([LR]-\d+)", page, re.MULTILINE) == [
-        *(f"L-{number:02}" for number in range(1, 17)),
-        "R-13",
-        "R-16",
+        *(f"{kind}-{number:02}" for kind in "LR" for number in range(1, 17))
     ]
     assert set(re.findall(r"`(test_\w+)`", page)) <= known
+    assert [file for file in re.findall(r"`(tests/\S+\.py)`", page) if not (root / file).exists()] == []
+    assert [name for name in re.findall(r"`python -m (\S+)`", page) if find_spec(name) is None] == []
     assert [reason for reason, _ in FAILED.values() if f"`{reason}`" not in page and reason != "missing_answer"] == []

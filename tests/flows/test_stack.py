@@ -87,6 +87,11 @@ class Stack:
         said = httpx.post(url, json={"state": state, "force": True}).raise_for_status().json()
         assert said["status"] == "ACCEPT", said
 
+    def state(self, flow_run: str) -> Any:
+        """The state that the UI shows."""
+        url = f"{self._environment['PREFECT_API_URL']}/flow_runs/{flow_run}"
+        return httpx.get(url).raise_for_status().json()["state"]
+
     def resume(self, flow_run: str) -> None:
         """Resume a suspended flow run."""
         url = f"{self._environment['PREFECT_API_URL']}/flow_runs/{flow_run}/resume"
@@ -128,8 +133,10 @@ def test_deployments_run_on_it_and_are_paused_resumed_and_cancelled_and_ctrl_c_s
     _wait_for(lambda: stack.job()["status"] == "paused")
     assert stack.job()["reason"] == "paused in Prefect by a person"
     assert last_request(model_server) - paused_at < 2
-    _wait_for(lambda: stack.job()["cells"]["extracted"] == model_server.stats().requests)
+    _wait_for_all_replies(stack, model_server)
     before = model_server.stats().requests
+    _wait_for(lambda: stack.state(flow_run["id"])["state_details"]["pause_timeout"] is None)
+    assert stack.state(flow_run["id"])["name"] == "Suspended"
 
     stack.resume(flow_run["id"])
     _wait_for(lambda: model_server.stats().requests >= before + SLOTS)
@@ -141,13 +148,14 @@ def test_deployments_run_on_it_and_are_paused_resumed_and_cancelled_and_ctrl_c_s
     stats = model_server.stats()
     assert last_request(model_server) - cancelled_at < 2
     assert stats.requests < CELLS
-    _wait_for(lambda: stack.job()["cells"]["extracted"] == stats.requests)  # what was in flight was kept too
+    _wait_for_all_replies(stack, model_server)  # what was in flight was kept too
 
     model_server.configure(latency=0.1)
     stack("prefect", *extract, "--watch")
     assert stack.job()["status"] == "completed"
     assert (model_server.stats().requests, model_server.stats().duplicates) == (CELLS, 0)
 
+    _check_that_runs_share_a_job(stack, model_server, extract)
     out = tmp_path / "letters.xlsx"
     export = ("--param", "project=letters", "--param", f"output={out}", "--param", "format=xlsx", "--watch")
     stack("prefect", "deployment", "run", "export-dataset/export-dataset", *export)
@@ -162,6 +170,16 @@ def test_deployments_run_on_it_and_are_paused_resumed_and_cancelled_and_ctrl_c_s
     assert not (stack.home / "up.json").exists()
 
 
+def _check_that_runs_share_a_job(stack: Stack, model_server: OpenAIServer, extract: tuple[str, ...]) -> None:
+    model_server.configure(latency=1.0)
+    shared = ("--param", "model=openai:another", "--job-variable", 'env={"WINNOW_CELLS_PER_RUN": "10"}')
+    stack("prefect", *extract, *shared, "--watch")
+    assert stack.job()["status"] == "completed"
+    assert (model_server.stats().requests, model_server.stats().duplicates) == (2 * CELLS, 0)
+    runs = [row["name"] for row in json.loads(stack("prefect", "flow-run", "ls", "-o", "json"))]
+    assert len([name for name in runs if name == f"extract-letters (joins job {stack.job()['job']})"]) == 3
+
+
 def last_request(server: OpenAIServer) -> float:
     """When the model server was asked last, as `time.time()`."""
     asked = server.stats().last_request_wall
@@ -171,6 +189,13 @@ def last_request(server: OpenAIServer) -> float:
 
 def _runs(flow_run: dict[str, Any]) -> bool:
     return flow_run.get("state_type", flow_run.get("state", {}).get("type")) == "RUNNING"
+
+
+def _wait_for_all_replies(stack: Stack, model_server: OpenAIServer) -> None:
+    deadline = time.monotonic() + 60
+    while (stored := stack.job()["cells"]["extracted"]) != (asked := model_server.stats().requests):
+        assert time.monotonic() < deadline, f"{stored} of {asked} replies are stored; {stack.log.read_text()[-3000:]}"
+        time.sleep(0.2)
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from prefect.settings import get_current_settings
 
-from db import jobs
+from db import jobs, workers
 from db.session import transaction
 from db.workers import LEASE_SECONDS
+from tasks.lease import leased
 from tasks.plan_job import plan_job
 from tests.factories import options
 from tests.flows.conftest import MODEL, Make
@@ -30,11 +32,12 @@ def winnow_run(database_url: str, tmp_path: Path) -> Iterator[Callable[[str], "s
     """Start `winnow run PROJECT --json`, reporting to the Prefect server of these tests."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(project: str) -> "subprocess.Popen[str]":
+    def start(project: str, **more: str) -> "subprocess.Popen[str]":
         environment = os.environ | {
             "WINNOW_DATABASE_URL": database_url,
             "WINNOW_HOME": str(tmp_path / "home"),
             "PREFECT_API_URL": str(get_current_settings().api.url),
+            **more,
         }
         command = [sys.executable, "-m", "flows.cli", "run", project, "--model", MODEL, "--json"]
         process = subprocess.Popen(
@@ -122,7 +125,7 @@ def test_a_job_that_another_process_runs_is_refused(project: Make, model_server:
     name = project("title", documents=2)
     job = plan_job(name, options(model=MODEL))
 
-    with jobs.held(job.id):
+    with leased(job.id):
         refused = winnow_run(name)
         _, said = refused.communicate(timeout=60)
 
@@ -130,3 +133,60 @@ def test_a_job_that_another_process_runs_is_refused(project: Make, model_server:
     assert f"Job {job.id} is being run by another process" in said
     assert model_server.stats().requests == 0
     assert finished(winnow_run(name))["job"] == job.id
+
+
+def test_a_run_asked_to_end_by_its_supervisor_keeps_the_calls_in_flight_gives_up_and_says_so(
+    project: Make, model_server: OpenAIServer, winnow_run: Any
+) -> None:
+    name = project("title", "buyer", documents=CELLS // 2)
+    model_server.configure(latency=0.5)
+    ended = winnow_run(name)
+    wait_for(model_server, CELLS // 2)
+    ended.send_signal(signal.SIGTERM)
+    out, said = ended.communicate(timeout=60)
+    asked = model_server.stats().requests
+
+    assert (ended.returncode, out) == (0, "")
+    assert "What was answered is kept" in said
+    with transaction() as connection:
+        (job,) = jobs.newest(connection)
+        assert not workers.alive(connection, job.id)
+    assert (job.status, job.counts.extracted) == ("paused", asked)
+
+    assert finished(winnow_run(name))["cells"]["extracted"] == CELLS
+    assert (model_server.stats().requests, model_server.stats().duplicates) == (CELLS, 0)
+
+
+def test_a_run_whose_prefect_server_is_gone_ends_its_job_all_the_same(
+    project: Make, model_server: OpenAIServer, winnow_run: Any
+) -> None:
+    name = project("title", "buyer", documents=CELLS // 2)
+    model_server.configure(latency=0.5)
+    alone = winnow_run(name, PREFECT_API_URL="", PREFECT_CLIENT_MAX_RETRIES="0")  # it starts a server of its own
+    wait_for(model_server, SLOTS)
+    (server,) = [child for child in psutil.Process(alone.pid).children() if "temporary_server" in child.cmdline()[-1]]
+    server.kill()
+
+    figures = finished(alone)
+    assert (figures["status"], figures["cells"]["extracted"]) == ("completed", CELLS)
+    assert (model_server.stats().requests, model_server.stats().duplicates) == (CELLS, 0)
+
+
+def test_a_cell_that_kills_its_worker_is_set_aside_and_the_others_are_answered(
+    project: Make, model_server: OpenAIServer, winnow_run: Any
+) -> None:
+    name = project("title", "buyer", documents={"good": "A good text.", "bad": "A text with poison."})
+    model_server.configure(latency=0.1)
+    dying = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "dying"), os.getcwd()])}
+    for _ in range(2):
+        killed = winnow_run(name, **dying)
+        killed.communicate(timeout=60)
+        assert killed.returncode == -signal.SIGKILL
+
+    survived = winnow_run(name, **dying)
+    out, said = survived.communicate(timeout=120)
+
+    assert survived.returncode == 1, said
+    figures = json.loads(out)
+    assert (figures["status"], figures["failures"]) == ("completed_with_errors", {"crashed": 1})
+    assert figures["cells"]["extracted"] == 3

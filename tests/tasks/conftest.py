@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tasks.lone_cells import lone_cells
 from tests.openai_server import OpenAIServer
 
 
@@ -20,3 +21,11 @@ def model_server(_one_model_server: OpenAIServer, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("OPENAI_BASE_URL", _one_model_server.url)
     monkeypatch.setenv("OPENAI_API_KEY", "canary-key-of-the-tests")
     return _one_model_server
+
+
+@pytest.fixture(autouse=True)
+def _no_lone_child() -> Iterator[None]:
+    """A process that works on cells alone knows the database of one test only."""
+    yield
+    if lone_cells.cache_info().currsize:
+        lone_cells().end()

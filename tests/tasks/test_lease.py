@@ -1,80 +1,96 @@
-"""A worker's lease: it runs on while the worker lives, and is given up when it ends."""
+"""A worker's lease: it runs on while the worker lives, is given up when it ends, and is another once it was lost."""
 
-import time
+import threading
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from db import calls, workers
-from db.session import engine, transaction
+from db import workers
+from db.session import transaction
 from tasks import lease
-from tasks.job_context import opened
 from tasks.lease import leased
-from tasks.plan_job import plan_job
 from tests import factories
-from tests.factories import options
-from tests.tasks.jobs_here import project, rows
-from winnow.calls import Intent
+from tests.conftest import Server
+from tests.tasks.jobs_here import break_connections, database_away, rows, wait_until
 
-pytestmark = pytest.mark.usefixtures("database")
+SIGN_OF_LIFE = "SELECT pg_try_advisory_xact_lock(hashtextextended('winnow worker', :worker))"
+
+
+@pytest.fixture
+def job(database: str) -> int:
+    with transaction() as connection:
+        return factories.job(connection, factories.project(connection, "title"))
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases are renewed all the time."""
+    monkeypatch.setattr(lease, "_EVERY", 0.05)
+    monkeypatch.setattr(lease, "_AGAIN", 0.05)
 
 
 def left(worker: int) -> float | None:
     """Seconds that the lease still runs; None where it was given up."""
-    found = rows("SELECT extract(epoch FROM lease_until - now()) FROM worker WHERE id = :worker", worker=worker)
+    found = rows("SELECT extract(epoch FROM lease_until - clock_timestamp()) FROM worker WHERE id = :id", id=worker)
     return float(found[0][0]) if found else None
 
 
-def test_a_worker_has_a_lease_of_its_own_while_the_block_runs() -> None:
-    with leased() as one, leased() as other:
-        assert one != other
-        for worker in (one, other):
+def renewals(worker: int, many: int) -> None:
+    """Wait until a lease was renewed so often."""
+    seen: set[Any] = set()
+
+    def renewed() -> bool:
+        seen.update(rows("SELECT lease_until FROM worker WHERE id = :id", id=worker))
+        return len(seen) > many
+
+    wait_until(renewed)
+
+
+def test_every_worker_has_a_lease_of_its_own_while_the_block_runs(job: int) -> None:
+    with leased(job) as one, leased(job) as other:
+        assert one.worker != other.worker
+        for worker in (one.worker, other.worker):
             assert workers.LEASE_SECONDS - 5 < (left(worker) or 0) <= workers.LEASE_SECONDS
-    assert (left(one), left(other)) == (None, None)
+    assert (left(one.worker), left(other.worker)) == (None, None)
 
 
-def test_the_lease_is_renewed_while_the_block_runs_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "LEASE_SECONDS", 1)
-    monkeypatch.setattr(lease, "_EVERY", 0.1)
-    with leased() as worker:
-        time.sleep(1.5)
-        assert (left(worker) or 0) > 0.5
-    assert left(worker) is None
+def test_the_lease_is_renewed_while_the_block_runs_and_no_longer(job: int, often: None) -> None:
+    with leased(job) as mine:
+        renewals(mine.worker, 2)
+    assert left(mine.worker) is None
+    assert not [thread for thread in threading.enumerate() if thread.name == "winnow-lease"]
 
 
-def test_a_lease_that_could_not_be_renewed_is_renewed_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "_EVERY", 0.1)
-    with leased() as worker:
-        before = left(worker) or 0
-        engine().dispose()
-        rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-             "WHERE datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
-        time.sleep(0.5)
-        assert (left(worker) or 0) > before - 0.3
-
-
-def test_a_lease_is_given_up_by_a_block_that_breaks_off() -> None:
-    with pytest.raises(ValueError, match="broken"), leased() as worker:
+def test_a_lease_is_given_up_by_a_block_that_breaks_off(job: int) -> None:
+    with pytest.raises(ValueError, match="broken"), leased(job) as mine:
         raise ValueError("broken")
-    assert left(worker) is None
+    assert left(mine.worker) is None
 
 
-def test_whoever_holds_a_job_ends_the_leases_of_those_who_died_with_its_calls_in_flight(
-    monkeypatch: pytest.MonkeyPatch,
+def test_after_the_connection_broke_the_lease_is_renewed_on_another_with_its_sign_of_life(
+    job: int, often: None, server: Server, database: str
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "canary-0123456789")
-    project("title", texts={"a.txt": "A text."})
-    job = plan_job("Grants", options())
-    with transaction() as connection:
-        factories.intend(connection, factories.pending(connection, job.id)[0].id)
-        of_another_job = workers.register(connection)
-    (dead,) = rows("SELECT worker_id FROM call")[0]
-    with opened(job, 1) as context:
-        assert left(dead) is None
-        assert left(of_another_job) is not None
-        with transaction() as connection:
-            (call,) = rows("SELECT * FROM call")
-            order = calls.Order(
-                request_key=call.request_key, job_id=job.id, document_id=call.document_id, prompt_ids=(), model="m",
-                parameters={},
-            )  # fmt: skip
-            assert calls.intend(connection, order, context.worker) == Intent(call_id=call.id)
+    with leased(job) as mine:
+        worker = mine.worker
+        break_connections(server, database)
+        renewals(worker, 2)
+        assert mine.worker == worker
+        assert rows(SIGN_OF_LIFE, worker=worker) == [(False,)]
+    assert rows(SIGN_OF_LIFE, worker=worker) == [(True,)]
+
+
+def test_a_lease_can_be_left_while_the_database_is_away(job: int, server: Server, database: str) -> None:
+    with ExitStack() as until_it_is_left, leased(job) as mine:
+        until_it_is_left.enter_context(database_away(server, database))
+    assert rows("SELECT id FROM worker") == [(mine.worker,)]
+
+
+def test_a_worker_that_was_struck_out_registers_anew(job: int, often: None) -> None:
+    with leased(job) as mine:
+        lost = mine.worker
+        rows("DELETE FROM worker RETURNING id")
+        wait_until(lambda: mine.worker != lost)
+        wait_until(lambda: left(mine.worker) is not None)
+        assert rows(SIGN_OF_LIFE, worker=mine.worker) == [(False,)]
+    assert rows("SELECT FROM worker") == []

@@ -1,14 +1,13 @@
 """The ledger: what a reply costs once, when it is stored, and what becomes of it when something comes between."""
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, text
 
 from db import jobs, projects
 from db.session import transaction
@@ -18,10 +17,10 @@ from tests import factories
 from tests.conftest import Server
 from tests.factories import MODEL, variable
 from tests.openai_server import OpenAIServer
-from tests.tasks.jobs_here import context, price, project, rows, run
+from tests.tasks.jobs_here import break_connections, context, database_away, price, project, rows, run, worker_of
 from winnow.asking import Asked, Request
 from winnow.calls import Reply
-from winnow.exceptions import JobStoppedError, ProviderDownError
+from winnow.exceptions import JobStoppedError, ProviderDownError, WorkerLostError
 from winnow.prompts import Question
 from winnow.tokens import count_tokens
 
@@ -45,7 +44,7 @@ def request(*names: str, span: tuple[int, int] = (0, len(TEXT))) -> Request:
 
 
 def ledger(of: JobContext, document: int = 1) -> Ledger:
-    return Ledger(of, document, TEXT, {prompt.variable.name: prompt.id for prompt in of.plan.prompts})
+    return Ledger(of, worker_of(of), document, TEXT, {prompt.variable.name: prompt.id for prompt in of.plan.prompts})
 
 
 def statuses() -> list[str]:
@@ -220,7 +219,7 @@ def test_a_call_without_a_reply_is_noted_and_asked_again(model_server: OpenAISer
 def test_a_job_that_was_paused_buys_nothing(model_server: OpenAIServer) -> None:
     with context() as job:
         with transaction() as connection:
-            jobs.set_status(connection, job.job_id, "paused", "by hand")
+            jobs.pause(connection, job.job_id, "by hand")
         with pytest.raises(JobStoppedError, match="the job is paused"):
             ledger(job).ask(request())
 
@@ -228,10 +227,6 @@ def test_a_job_that_was_paused_buys_nothing(model_server: OpenAIServer) -> None:
 
 
 # The database goes away
-
-
-def break_connections(server: Server, url: str) -> None:
-    server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{make_url(url).database}'")
 
 
 def test_a_reply_is_stored_although_the_connection_breaks_after_the_purchase(
@@ -256,23 +251,39 @@ def test_a_reply_is_stored_although_the_connection_breaks_after_the_purchase(
 
 
 def test_a_reply_is_stored_when_the_database_is_back(server: Server, database: str, model_server: OpenAIServer) -> None:
-    name = make_url(database).database
-    with context() as job:
+    with context() as job, ThreadPoolExecutor(1) as pool:
         buying = ledger(job)
         buying.ask(request())
-        server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        break_connections(server, database)
-        back = threading.Timer(1.0, lambda: server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
-        back.start()
-        started = time.monotonic()
-        try:
-            buying.store()
-        finally:
-            back.join()
-        assert time.monotonic() - started > 0.5
+        with database_away(server, database):
+            storing = pool.submit(buying.store)
+            with pytest.raises(TimeoutError):
+                storing.result(timeout=0.5)
+        storing.result(timeout=20)
 
     assert statuses() == ["answered"]
     assert model_server.stats().requests == 1
+
+
+def test_a_worker_that_was_struck_out_stores_its_reply_and_nothing_that_it_says(model_server: OpenAIServer) -> None:
+    with context() as job:
+        buying = ledger(job)
+        buying.ask(request())
+        rows("DELETE FROM worker RETURNING id")
+        with pytest.raises(WorkerLostError):
+            buying.store(lambda connection: connection.execute(text("UPDATE job SET flow_run_id = 'too late'")))
+
+    assert statuses() == ["answered"]
+    assert rows("SELECT flow_run_id FROM job") == [(None,)]
+
+
+def test_a_worker_that_was_struck_out_buys_nothing(model_server: OpenAIServer) -> None:
+    with context() as job:
+        buying = ledger(job)
+        rows("DELETE FROM worker RETURNING id")
+        with pytest.raises(WorkerLostError):
+            buying.ask(request())
+
+    assert model_server.stats().requests == 0
 
 
 # Money

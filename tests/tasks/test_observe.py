@@ -17,7 +17,6 @@ from prometheus_client import REGISTRY
 from tasks import log_lines, metrics, spans
 from tasks.plan_job import plan_job
 from tasks.run_job import running
-from tasks.work_stages import documents_of
 from tests.factories import MODEL, options, variable
 from tests.openai_server import OpenAIServer
 from tests.tasks.jobs_here import change, do, price, project, rows, run
@@ -78,8 +77,9 @@ def test_a_job_is_told_from_its_plan_to_its_end_without_a_word_of_its_documents(
 
 
 def test_a_provider_that_asks_to_wait_is_told_of_and_so_is_a_cell_that_fails(
-    lines: Lines, model_server: OpenAIServer
+    lines: Lines, model_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tasks.extract_cell.RETRY_DELAYS", [])
     model_server.configure(script=[{"fault": "rate_limit", "retry_after": "0.05"}, "server_error"])
 
     run(variables=("title",), slots=1)
@@ -227,8 +227,8 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
 
 def test_a_collector_gets_spans_of_job_cell_and_call_without_a_word_of_the_documents(collector: list[bytes]) -> None:
     job = plan_job("Grants", options(variables=("title",)))
-    with running(job, 1):
-        for stages in documents_of(job):
+    with running(job, 1) as state:
+        for stages in state.documents():
             for stage in stages:
                 do(job, stage[0])
     found: dict[bytes, Any] = {}

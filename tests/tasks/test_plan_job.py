@@ -10,11 +10,12 @@ from sqlalchemy import select, text, update
 
 from db import calls, cells, documents, entities, extractions, jobs, projects, tables
 from db.session import transaction
+from tasks.lease import leased
 from tasks.models import TEMPERATURES
 from tasks.plan_job import check_request, plan_job
 from tests import factories
 from tests.factories import MODEL, options, variable
-from tests.tasks.jobs_here import PROTEST_VARIABLES, PROTESTS
+from tests.tasks.jobs_here import PROTEST_VARIABLES, PROTESTS, answer, working
 from winnow.entities import FoundEntity
 from winnow.exceptions import BusyError, DefinitionError, ModelSetupError, NothingToDoError, UnknownProjectError
 from winnow.extractions import Evidence, Place
@@ -62,22 +63,16 @@ def change(*variables: Any, **more: Any) -> None:
         factories.project(connection, *variables, **more)
 
 
-def answer(job: Job, many: int | None = None) -> None:
-    """End pending cells of a job as a run does."""
-    with transaction() as connection:
-        for cell in factories.pending(connection, job.id)[:many]:
-            factories.answer(connection, cell.id)
-
-
 def cancelled(job: Job) -> Job:
     """The job as it was planned, out of the way of the project's next one."""
     with transaction() as connection:
-        jobs.set_status(connection, job.id, "cancelled", "by a person")
+        factories.set_status(connection, job.id, "cancelled", "by a person")
     return job
 
 
 def finish(job: Job) -> Job:
     with transaction() as connection:
+        jobs.start(connection, job.id)
         jobs.finish(connection, job.id)
         return jobs.get(connection, job.id)
 
@@ -119,7 +114,7 @@ def events(job: Job) -> list[str]:
 def test_all_cells_stand_in_the_database_before_any_call(grants: int) -> None:
     job = plan_job("Grants", options())
 
-    assert (job.status, job.project, job.options) == ("running", "Grants", options())
+    assert (job.status, job.project, job.options) == ("pending", "Grants", options())
     assert job.counts == Counts(pending=6)
     assert list(planned(job)) == [(f"{number}.pdf", name) for number in range(3) for name in ("title", "amount")]
     assert rows("SELECT * FROM call") == []
@@ -204,7 +199,7 @@ def test_cells_that_were_answered_before_are_settled_without_a_call(grants: int)
 
 def test_flagged_cells_are_settled_as_flagged(grants: int) -> None:
     first = plan_job("Grants", options())
-    with transaction() as connection:
+    with working(first) as connection:
         for cell in factories.pending(connection, first.id):
             factories.answer(connection, cell.id, factories.extraction("Ada", "low_confidence"))
     finish(first)
@@ -272,7 +267,7 @@ def test_what_the_codebook_says_about_the_corpus_is_part_of_every_question(grant
 
 def test_a_cell_whose_reply_could_not_be_read_is_asked_again_by_the_next_job(grants: int) -> None:
     first = plan_job("Grants", options())
-    with transaction() as connection:
+    with working(first) as connection:
         spoiled, *others = factories.pending(connection, first.id)
         factories.make_unusable(connection, spoiled.id)
         for cell in others:
@@ -287,7 +282,7 @@ def test_a_cell_whose_reply_could_not_be_read_is_asked_again_by_the_next_job(gra
 
 def test_cells_that_failed_without_a_reply_are_asked_again_by_the_next_job(grants: int) -> None:
     first = plan_job("Grants", options())
-    with transaction() as connection:
+    with working(first) as connection:
         for cell in factories.pending(connection, first.id):
             calls.keep_failure(connection, factories.intend(connection, cell.id), "provider_unavailable")
             cells.end(connection, cell.id, "failed", "provider_unavailable", "the provider answered 500")
@@ -362,7 +357,7 @@ def listed(job: Job, *names: str) -> None:
     proof = (Evidence(quote="A protest.", mark="exact", places=(Place(start=0, end=10),)),)
     found = [FoundEntity(key=f"key of {name}", name=name, evidence=proof) for name in names]
     with transaction() as connection:
-        (work,) = cells.work(connection, [factories.pending(connection, job.id)[0].id])
+        work = factories.pending(connection, job.id)[0]
         ids = entities.save(connection, work.document_id, found)
         extractions.save(
             connection, factories.extraction(names[0]), cell_id=work.id, question_key=work.question_key,
@@ -397,20 +392,20 @@ def test_the_same_request_goes_on_with_the_unfinished_job(grants: int) -> None:
     first = plan_job("Grants", options(), "run-1")
     answer(first, 2)
     with transaction() as connection:
-        jobs.set_status(connection, first.id, "paused", "the key is wrong")
+        factories.set_status(connection, first.id, "paused", "the key is wrong")
 
     again = plan_job("Grants", options(), "run-2")
-    assert (again.id, again.status, again.reason) == (first.id, "running", None)
+    assert (again.id, again.status, again.reason) == (first.id, "pending", None)
     assert again.counts == Counts(extracted=2, pending=4)
     assert planned(again) == planned(first)
-    assert events(again) == ["created", "paused", "resumed"]
+    assert events(again) == ["created", "running", "paused", "resumed"]
     assert rows("SELECT flow_run_id FROM job") == [("run-2",)]
 
 
 def test_what_was_extracted_and_failed_in_it_stays_so(grants: int) -> None:
     first = plan_job("Grants", options())
     answer(first, 2)
-    with transaction() as connection:
+    with working(first) as connection:
         factories.make_unusable(connection, factories.pending(connection, first.id)[0].id)
 
     assert plan_job("Grants", options()).counts == Counts(extracted=2, failed=1, pending=3)
@@ -444,11 +439,11 @@ def test_a_changed_prompt_replaces_what_is_pending_in_it(grants: int) -> None:
     }
 
 
-@pytest.mark.parametrize("ended", ["completed", "completed_with_errors", "cancelled"])
+@pytest.mark.parametrize("ended", ["completed", "completed_with_errors", "failed", "cancelled"])
 def test_a_job_that_has_ended_is_not_gone_on_with(grants: int, ended: Any) -> None:
     first = plan_job("Grants", options())
     with transaction() as connection:
-        jobs.set_status(connection, first.id, ended)
+        factories.set_status(connection, first.id, ended)
 
     assert plan_job("Grants", options()).id != first.id
     assert status(first)[0] == ended
@@ -476,13 +471,13 @@ def test_many_who_ask_for_the_same_at_once_get_one_job(grants: int) -> None:
 def test_another_full_job_is_refused_until_the_first_has_ended(grants: int, other: JobOptions) -> None:
     first = plan_job("Grants", options())
     with transaction() as connection:
-        jobs.set_status(connection, first.id, "paused", "the key is wrong")
+        factories.set_status(connection, first.id, "paused", "the key is wrong")
     with pytest.raises(BusyError, match=rf"Job {first.id} .* `winnow resume {first.id}`.*`winnow cancel {first.id}`"):
         plan_job("Grants", other)
 
     with transaction() as connection:
-        jobs.set_status(connection, first.id, "cancelled", "by a person")
-    assert status(plan_job("Grants", other)) == ("running", None)
+        factories.set_status(connection, first.id, "cancelled", "by a person")
+    assert status(plan_job("Grants", other)) == ("pending", None)
     assert events(first)[-1] == "cancelled"
 
 
@@ -491,14 +486,14 @@ def test_jobs_of_another_kind_or_project_go_on(grants: int) -> None:
     others = [plan_job("Grants", options("sample", sample=1)), plan_job("Letters", options(variables=("sender",)))]
     plan_job("Grants", options())
 
-    assert [status(other)[0] for other in others] == ["running", "running"]
+    assert [status(other)[0] for other in others] == ["pending", "pending"]
 
 
 def test_a_sample_that_is_being_run_is_not_cancelled(grants: int) -> None:
     running = plan_job("Grants", options("sample", sample=1, seed=1))
-    with jobs.held(running.id):
+    with leased(running.id):
         plan_job("Grants", options("sample", sample=1, seed=2))
-        assert status(running) == ("running", None)
+        assert status(running) == ("pending", None)
 
 
 # Samples
@@ -526,7 +521,7 @@ def test_a_sample_is_drawn_anew_each_time_and_the_same_again_from_its_seed(corpu
     for _ in range(3):
         samples.append(plan_job("Grants", options("sample", sample=7)))
         with transaction() as connection:
-            jobs.set_status(connection, samples[-1].id, "cancelled")
+            factories.set_status(connection, samples[-1].id, "cancelled")
     again = plan_job("Grants", samples[0].options)
 
     assert len({tuple(drawn(sample)) for sample in samples}) > 1
@@ -650,7 +645,7 @@ def test_a_job_that_is_being_run_is_not_planned_again(grants: int) -> None:
     running = plan_job("Grants", options(), "run-1")
     answer(running, 2)
     before = everything()
-    with jobs.held(running.id), pytest.raises(BusyError, match=f"Job {running.id} is being run"):
+    with leased(running.id), pytest.raises(BusyError, match=f"Job {running.id} is being run"):
         plan_job("Grants", options(), "run-2")
 
     assert everything() == before

@@ -6,20 +6,23 @@ import time
 
 import pytest
 
-from db import cells, jobs
+from db import jobs
 from db.session import transaction
+from tasks.lease import leased
+from tasks.plan_job import plan_job
 from tasks.steer_job import cancel_job, pause_job, reopen_job, run_parameters
-from tests.factories import MODEL, variable
+from tests.factories import MODEL, options, variable
 from tests.openai_server import OpenAIServer
-from tests.tasks.jobs_here import project, run
+from tests.tasks.jobs_here import project, rows, run
 from winnow.exceptions import BusyError, DefinitionError, JobPausedError
+from winnow.jobs import Counts
 
 pytestmark = pytest.mark.usefixtures("database")
 
 TEXTS = {f"d{number:02}.txt": f"Contract {number} costs {number + 10} euros." for number in range(12)}
 
 
-def counts(job: int) -> jobs.Counts:
+def counts(job: int) -> Counts:
     with transaction() as connection:
         return jobs.counts(connection, job)
 
@@ -119,10 +122,20 @@ def test_what_cannot_be_steered_says_why(model_server: OpenAIServer) -> None:
 
 def test_a_job_that_runs_cannot_be_resumed(model_server: OpenAIServer) -> None:
     project(variable("title"), texts=TEXTS)
-    job = run()
-    with transaction() as connection:
-        jobs.reopen(connection, job.id)
-        connection.exec_driver_sql(f"UPDATE job SET status = 'running' WHERE id = {job.id}")
-        cells.reopen_failed(connection, job.id)
-    with jobs.held(job.id), pytest.raises(BusyError, match="another process"):
+    job = plan_job("Grants", options())
+    with leased(job.id), pytest.raises(BusyError, match="another process"):
         reopen_job(job.id)
+
+
+def test_a_pause_that_a_cell_hears_of_first_costs_its_document_no_attempt(
+    model_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.run_job._LOOK_EVERY", 60.0)
+    model_server.configure(latency=0.3)
+    project("title", "buyer", texts=dict(list(TEXTS.items())[:1]))
+    steer_after(model_server, 1, pause_job)
+    with pytest.raises(JobPausedError):
+        run(slots=1)
+
+    assert rows("SELECT losses FROM claim") == [(0,)]
+    assert rows("SELECT status FROM cell ORDER BY id") == [("extracted",), ("pending",)]

@@ -1,18 +1,21 @@
 """The order of a job's task runs: what starts first, what waits for what, and which cells are asked together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from db import cells, entities, extractions
+from db import cells, entities, extractions, projects
 from db.session import transaction
+from tasks.holdings import Holding
+from tasks.job_context import opened
 from tasks.plan_job import plan_job
-from tasks.work_stages import documents_of, stages
+from tasks.work_stages import Stages, documents_of, stages
 from tests import factories
 from tests.factories import MODEL, options, variable
 from tests.openai_server import OpenAIServer
-from tests.tasks.jobs_here import PROTEST_PATTERN, PROTEST_VARIABLES, PROTESTS, project, run
+from tests.tasks.jobs_here import PROTEST_PATTERN, PROTEST_VARIABLES, PROTESTS, answer, context, project, run, worker_of
 from winnow.entities import FoundEntity
 from winnow.extractions import Evidence, Place
 from winnow.jobs import CellRef, Job, WorkItem
@@ -41,17 +44,28 @@ def names(of: Iterable[list[WorkItem]]) -> list[list[str]]:
     return [[f"{item.document} · {item.variable}" for item in stage] for stage in of]
 
 
+def of_all(job: Job) -> list[list[list[str]]]:
+    """Document after document."""
+    with opened(job, 1) as context:
+        return [names(document) for document in documents_of(context)]
+
+
 def of_one(job: Job) -> list[list[str]]:
-    (document,) = documents_of(job)
-    return names(document)
+    (document,) = of_all(job)
+    return document
+
+
+@contextmanager
+def only_document(job: Job) -> Iterator[Stages]:
+    """The stages of the job's document, one by one."""
+    with opened(job, 1) as context:
+        yield next(documents_of(context))
 
 
 def test_the_first_item_of_each_document_goes_out_alone() -> None:
     job = planned("a", "b", "c", documents=2)
 
-    assert [names(document) for document in documents_of(job)] == [
-        [[f"{name} · a"], [f"{name} · b", f"{name} · c"]] for name in ("00.txt", "01.txt")
-    ]
+    assert of_all(job) == [[[f"{name} · a"], [f"{name} · b", f"{name} · c"]] for name in ("00.txt", "01.txt")]
 
 
 def test_a_document_with_one_item_has_one_stage() -> None:
@@ -70,8 +84,8 @@ def test_a_document_with_one_item_has_one_stage() -> None:
 )
 def test_so_many_variables_are_asked_together(per_call: int, expected: list[list[str]]) -> None:
     job = planned(*FIVE, per_call=per_call)
-    (document,) = documents_of(job)
-    made = list(document)
+    with only_document(job) as document:
+        made = list(document)
 
     assert [[item.variable for item in stage] for stage in made] == expected
     asked = [cell for stage in made for item in stage for cell in item.cells]
@@ -93,8 +107,8 @@ def test_checks_come_last_and_are_one_task_run_for_the_document() -> None:
     job = planned(
         "title", variable("low", type="number"), variable("high", type="number"), checks=[{"expression": "high >= low"}]
     )
-    (document,) = documents_of(job)
-    *asking, (checks,) = list(document)
+    with only_document(job) as document:
+        *asking, (checks,) = document
 
     assert names(asking) == [["00.txt · title"], ["00.txt · low", "00.txt · high"]]
     assert (checks.check, checks.variable, len(checks.cells)) == (True, "checks", 2)
@@ -103,11 +117,9 @@ def test_checks_come_last_and_are_one_task_run_for_the_document() -> None:
 
 def test_what_is_answered_is_left_out_and_a_document_without_work_too() -> None:
     job = planned("a", "b", documents=3)
-    with transaction() as connection:
-        for cell in factories.pending(connection, job.id)[:3]:
-            factories.answer(connection, cell.id)
+    answer(job, 3)
 
-    assert [names(document) for document in documents_of(job)] == [
+    assert of_all(job) == [
         [["01.txt · b"]],
         [["02.txt · a"], ["02.txt · b"]],
     ]
@@ -115,9 +127,7 @@ def test_what_is_answered_is_left_out_and_a_document_without_work_too() -> None:
 
 def test_a_row_that_is_answered_but_not_checked_is_checked() -> None:
     job = planned(variable("low", type="number"), checks=[{"expression": "low >= 0"}])
-    with transaction() as connection:
-        for cell in factories.pending(connection, job.id):
-            factories.answer(connection, cell.id)
+    answer(job)
 
     assert of_one(job) == [["00.txt · checks"]]
 
@@ -125,29 +135,37 @@ def test_a_row_that_is_answered_but_not_checked_is_checked() -> None:
 def test_all_documents_come_in_their_order_however_many_there_are() -> None:
     job = planned("a", documents=70)
 
-    assert [names(document) for document in documents_of(job)] == [[[f"{number:02}.txt · a"]] for number in range(70)]
+    assert of_all(job) == [[[f"{number:02}.txt · a"]] for number in range(70)]
 
 
 def test_a_job_with_nothing_left_has_no_stages() -> None:
     job = planned("a")
-    with transaction() as connection:
-        factories.answer(connection, factories.pending(connection, job.id)[0].id)
+    answer(job)
 
-    assert list(documents_of(job)) == []
+    assert of_all(job) == []
 
 
 # Entities
 
 
 def entity_cell(number: int, entity: str, name: str, layer: int = 0) -> CellRef:
-    return CellRef(id=number, document_id=1, document="a.txt", variable=name, entity=entity, layer=layer)
+    return CellRef(
+        id=number, document_id=1, document="a.txt", variable=name, prompt_id=1, question_key=f"{entity} {name}",
+        entity=entity, layer=layer,
+    )  # fmt: skip
 
 
-def listed(job: Job, cell: int, *keys: str, name: str = "Berlin") -> None:
+def of_cells(*given: CellRef, **asked: Any) -> list[list[str]]:
+    """The stages of a document with these open cells."""
+    with context(**asked) as made:
+        return names(stages(made, Holding(1, worker_of(made), 0, {cell.id: cell for cell in given})))
+
+
+def listed(cell: int, *keys: str, name: str = "Berlin") -> None:
     """What the task run does that lists a document's entities."""
     proof = (Evidence(quote="A protest.", mark="exact", places=(Place(start=0, end=10),)),)
     with transaction() as connection:
-        (work,) = cells.work(connection, [cell])
+        work = factories.stored_cell(connection, cell)
         found = [FoundEntity(key=key, name=name, evidence=proof) for key in keys]
         ids = entities.save(connection, work.document_id, found)
         extractions.save(
@@ -155,50 +173,50 @@ def listed(job: Job, cell: int, *keys: str, name: str = "Berlin") -> None:
             document_id=work.document_id, prompt_id=work.prompt_id, entity_id=None, model=MODEL, call_ids=[],
             entity_ids=ids,
         )  # fmt: skip
-    plan_job("Grants", job.options)
+        rows = factories.planned_entities(projects.prompts(connection, 1), work.document_id, ids)
+        cells.plan_entities(connection, work.job_id, work.document_id, rows)
 
 
 def test_the_list_of_entities_comes_first_and_then_their_rows_named_by_their_ids() -> None:
     """What an entity is called stands in the document, and the Prefect UI shows nothing of that."""
     job = planned(*PROTEST_VARIABLES, per_call=2, **PROTESTS)
-    (document,) = documents_of(job)
-    (item,) = next(document)
-    assert (item.document, item.variable) == ("00.txt", "protest")
-    listed(job, item.cells[0], "0123456789abcdef", "fedcba9876543210")
+    with only_document(job) as document:
+        (item,) = next(document)
+        assert (item.document, item.variable) == ("00.txt", "protest")
+        listed(item.cells[0], "0123456789abcdef", "fedcba9876543210")
+        ((*first, third, last),) = names(document)
 
-    ((*first, third, last),) = names(document)
     assert first == ["00.txt · 01234567 · place, date", "00.txt · 01234567 · crowd"]
     assert (third, last) == ("00.txt · fedcba98 · place, date", "00.txt · fedcba98 · crowd")
 
 
 def test_rows_are_never_asked_together() -> None:
-    job = planned("a")
+    planned("a")
     rows = [entity_cell(1, "Berlin", "a"), entity_cell(2, "Paris", "a"), entity_cell(3, "Paris", "b")]
 
-    assert names(stages(job, rows)) == [["a.txt · Berlin · a"], ["a.txt · Paris · a", "a.txt · Paris · b"]]
-    all_together = plan_job("Grants", options(variables_per_call=0))
-    assert names(stages(all_together, rows)) == [["a.txt · Berlin · a"], ["a.txt · Paris · a, b"]]
+    assert of_cells(*rows) == [["a.txt · Berlin · a"], ["a.txt · Paris · a", "a.txt · Paris · b"]]
+    assert of_cells(*rows, variables_per_call=0) == [["a.txt · Berlin · a"], ["a.txt · Paris · a, b"]]
 
 
 def test_rows_of_entities_with_the_same_name_are_not_asked_together() -> None:
     """Two entities may be worded alike and still be two."""
     job = planned(*PROTEST_VARIABLES, per_call=0, **PROTESTS)
-    (document,) = documents_of(job)
-    (item,) = next(document)
-    listed(job, item.cells[0], "one", "two", name="Berlin")
+    with only_document(job) as document:
+        (item,) = next(document)
+        listed(item.cells[0], "one", "two", name="Berlin")
+        (stage,) = document
 
-    (stage,) = list(document)
     assert [len(item.cells) for item in stage] == [3, 3]
 
 
 def test_layers_of_rows_wait_for_one_another() -> None:
-    job = planned("a", per_call=0)
+    planned("a")
     rows = [
         entity_cell(1, "Berlin", "a"), entity_cell(2, "Berlin", "b", 1),
         entity_cell(3, "Paris", "a"), entity_cell(4, "Paris", "b", 1),
     ]  # fmt: skip
 
-    assert names(stages(job, rows)) == [
+    assert of_cells(*rows, variables_per_call=0) == [
         ["a.txt · Berlin · a"],
         ["a.txt · Paris · a"],
         ["a.txt · Berlin · b", "a.txt · Paris · b"],

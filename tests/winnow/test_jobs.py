@@ -2,12 +2,13 @@
 
 from collections import Counter
 from dataclasses import FrozenInstanceError, fields, replace
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from winnow.jobs import UNFINISHED, CellRef, Counts, JobOptions, WorkItem, draw_sample
+from winnow.jobs import ENDED, UNFINISHED, CellRef, Counts, JobOptions, JobStatus, WorkItem, draw_sample
 
 COUNTS = st.builds(Counts, **{field.name: st.integers(0, 10**6) for field in fields(Counts)})
 IDS = st.lists(st.integers(1, 10**9), unique=True, max_size=60)
@@ -89,12 +90,15 @@ def test_a_job_goes_on_with_another_budget_and_other_groups() -> None:
     assert replace(asked, model="openai:gpt-5", budget=2.5).task != asked.task
 
 
-def test_a_job_that_may_go_on_is_running_or_paused() -> None:
-    assert set(UNFINISHED) == {"running", "paused"}
+def test_every_status_says_whether_the_job_may_go_on_or_has_ended() -> None:
+    assert set(UNFINISHED) == {"pending", "running", "paused"}
+    assert {*UNFINISHED, *ENDED} == set(get_args(JobStatus))
+    assert not {*UNFINISHED} & {*ENDED}
 
 
 def test_what_prefect_knows_of_a_cell_are_names_and_ids() -> None:
     assert [field.name for field in fields(CellRef)] == [
-        "id", "document_id", "document", "variable", "entity", "layer", "pending", "checked", "unit",
+        "id", "document_id", "document", "variable", "prompt_id", "question_key", "entity_id", "entity", "layer",
+        "pending", "checked", "unit", "wait",
     ]  # fmt: skip
     assert [field.name for field in fields(WorkItem)] == ["cells", "document", "variable", "check"]

@@ -18,6 +18,7 @@ from winnow.prompts import (
     Known,
     Prompt,
     Question,
+    SharedShaping,
     build_prompt,
     corpus_rules,
     count_name,
@@ -455,3 +456,14 @@ PLAIN_JSON = st.recursive(
 def test_cells_share_a_key_only_where_they_are_the_same_question(one, other):
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert (question_key(one) == question_key(other)) == same
+
+
+SOME_JSON = st.lists(PLAIN_JSON, min_size=1, max_size=3)
+
+
+@settings(deadline=None, database=None)
+@given(SOME_JSON, SOME_JSON, SOME_JSON)
+def test_what_questions_share_may_be_hashed_before(shared, further, own):
+    shaping = SharedShaping(*shared)
+    assert shaping.and_also(*further).key(*own) == question_key([*shared, *further, *own])
+    assert [shaping.key(*own) for _ in range(2)] == [question_key([*shared, *own])] * 2
