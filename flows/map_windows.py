@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from prefect.context import FlowRunContext
+from prefect.exceptions import Pause
 from prefect.futures import PrefectFuture
 
 _Item = TypeVar("_Item")
@@ -77,7 +78,7 @@ def map_windows(
                     continue
                 future = ended.get()
                 for done in [future, *islice(_drained(ended), window)]:
-                    done.wait()  # it has ended; this takes its state over, so that nobody asks the server for it
+                    _wait(done)  # it has ended; this takes its state over, so that nobody asks the server for it
                     source.ended(under_way.pop(done))
                     _forget(done)
                     yield done
@@ -86,7 +87,13 @@ def map_windows(
         raise
     finally:
         for future in under_way:
-            future.wait()
+            _wait(future)
+
+
+def _wait(future: PrefectFuture[Any]) -> None:
+    """Wait for a task run. After it, Prefect raises where somebody has paused the flow run: others see to that."""
+    with contextlib.suppress(Pause):
+        future.wait()
 
 
 def _forget(ended: PrefectFuture[Any]) -> None:
