@@ -141,6 +141,11 @@ class Driven:
             return int(found[0]) if found else None
         return None
 
+    def retry_failed(self) -> None:
+        """Ask again for the cells that failed under the faults."""
+        if self.winnow("jobs")["jobs"][0]["failures"]:
+            self.winnow("run", self.corpus.name, "--retry-failed", "--concurrency", self.slots)
+
     def strike(self, drawn: random.Random) -> None:
         """Kill, end or freeze one of the runs that are awake."""
         for life in drawn.sample(self.awake, min(1, len(self.awake))):
@@ -180,6 +185,8 @@ class Soak:
                 self._drive(time.monotonic() + self._seconds, faults=True)
             self._model.configure(rates={})
             self._drive(time.monotonic() + TO_THE_END, faults=False)
+            for driven in self._driven:  # a reply that is spoiled twice fails its cell, as it should
+                driven.retry_failed()
         finally:
             for life in (life for driven in self._driven for life in driven.running):
                 life.kill()
