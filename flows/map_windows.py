@@ -12,6 +12,8 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import Pause
 from prefect.futures import PrefectFuture
 
+from tasks.showing import Pace
+
 _Item = TypeVar("_Item")
 
 
@@ -52,8 +54,9 @@ def map_windows(
 ) -> Generator[PrefectFuture[Any]]:
     """Map items to task runs, at most `window` of them unfinished at once, and yield each one as it ends.
 
-    Items are taken only as they are needed, so that neither the flow's memory nor Prefect's queues grow with their
-    number. Leaving the loop early, by an error or a signal, calls `interrupted` and waits for what is under way.
+    Items are taken only as they are needed, and no faster than Prefect's server is told of them, so that neither the
+    flow's memory nor Prefect's queues grow with their number. Leaving the loop early, by an error or a signal, calls
+    `interrupted` and waits for what is under way.
 
     Args:
         submit: maps a few items, usually `lambda batch: task.map(...)`.
@@ -64,9 +67,11 @@ def map_windows(
     ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
     under_way: dict[PrefectFuture[Any], Iterator[Sequence[_Item]]] = {}
     step = max(1, window // 8)
+    pace = Pace()
     try:
         with _few_collections():
             while True:
+                pace.keep()
                 batch = source.take(min(step, window - len(under_way)))
                 futures = submit([item for item, _ in batch]) if batch else ()
                 for future, (_, stream) in zip(futures, batch, strict=True):

@@ -20,6 +20,8 @@ QUIET = {
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     # A line per cell is no use to anyone; what failed stands in the cell's task run and in the report.
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "ERROR",
+    # What a server that is away was not told waits in memory, 13 kB each: without an end unless told otherwise.
+    "PREFECT_EVENTS_WORKER_MAX_QUEUE_SIZE": "10000",
 }
 
 # A server writes task runs one by one unless told otherwise: half of its work in a large run.
