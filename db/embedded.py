@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,10 @@ from typing import Any
 from winnow.exceptions import DefinitionError
 
 DATABASE = "winnow"
+
+_NOTED = "postmaster.pid"
+_RECOVERS_WITHIN = 300.0  # seconds, after a crash
+_LOOK = 0.2
 
 
 @cache
@@ -38,13 +43,25 @@ def server(home: Path) -> Any:
         with package.PostgresServer._lock:
             _strike_out_the_dead(data)
         with _environment(LC_ALL="C"):  # whatever language is set here, it may not be installed
-            return package.PostgresServer(known_as)
+            return _ready(package, data, known_as)
     except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
         said = error if isinstance(error, OSError) else f"its log is {data / 'log'}"
         raise DefinitionError(
             f"The embedded PostgreSQL in {data} did not start: {said}. "
             "Set WINNOW_DATABASE_URL to use a server of your own."
         ) from error
+
+
+def _ready(package: Any, data: Path, known_as: Path) -> Any:
+    """The server when it takes connections. After a crash it recovers first; the package waits ten seconds at most."""
+    given_up = time.monotonic() + _RECOVERS_WITHIN
+    while True:
+        try:
+            return package.PostgresServer(known_as)
+        except (AssertionError, subprocess.TimeoutExpired):
+            if not _runs(data) or time.monotonic() > given_up:
+                raise
+        time.sleep(_LOOK)
 
 
 @cache
@@ -117,10 +134,14 @@ def _strike_out_the_dead(data: Path) -> None:
         except ValueError:  # one was killed while writing
             pids = []
         noted.write_text(json.dumps([pid for pid in pids if _is_alive(pid)]))
-    running = data / "postmaster.pid"
-    if running.exists() and not _is_postgres(running.read_text().partition("\n")[0]):
-        running.unlink()
+    if not _runs(data):
+        (data / _NOTED).unlink(missing_ok=True)
         (data / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+
+
+def _runs(data: Path) -> bool:
+    noted = data / _NOTED
+    return noted.exists() and _is_postgres(noted.read_text().partition("\n")[0])
 
 
 def _is_alive(pid: int) -> bool:

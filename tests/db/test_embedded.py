@@ -211,6 +211,24 @@ class TestKilled:
         again.end()
         assert not runs(old_home)
 
+    def test_a_server_that_recovers_is_waited_for(self, use, old_home):
+        first = use(old_home)
+        server = first.line()
+        noted = old_home / "postgres" / "postmaster.pid"
+        ready = noted.read_text()
+        noted.write_text(ready.replace("ready   ", "starting"))  # what a server notes that takes no connections yet
+        child = use(old_home, WAIT + USE)
+        assert child.line() == "here"
+        child.go_on()
+        time.sleep(1)
+        assert child.process.poll() is None
+        noted.write_text(ready)
+        assert child.line() == server
+        child.end()
+        assert runs(old_home)
+        first.end()
+        assert not runs(old_home)
+
     def test_a_list_of_users_that_was_cut_short_is_made_anew(self, use, old_home):
         noted = old_home / "postgres" / ".handle_pids.json"
         if not noted.exists():
