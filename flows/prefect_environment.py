@@ -4,11 +4,13 @@ Whatever the environment sets of Prefect's own settings wins.
 """
 
 import atexit
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 from db import embedded
 from winnow.exceptions import DefinitionError
@@ -47,27 +49,32 @@ def use_prefect() -> None:
     """
     for name, value in {**QUIET, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}.items():
         os.environ.setdefault(name, value)
+    running = running_server()
+    # It takes some seconds to get ready: it begins before it is known that it is needed.
+    temporary = None if running or os.environ.get("PREFECT_API_URL") else _temporary_server()
     from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
 
     if get_current_settings().api.url:
+        if temporary:
+            temporary.kill()  # it has touched nothing yet
         return
-    os.environ["PREFECT_API_URL"] = running_server() or _start_temporary_server()
+    os.environ["PREFECT_API_URL"] = running or _address(temporary or _temporary_server())
     refresh_global_settings_context()
 
 
-def _start_temporary_server() -> str:
-    """Start `flows.temporary_server` and give its API address. Requests wait until it is ready."""
-    for name, value in _TRIES.items():
-        os.environ.setdefault(name, value)
+def _temporary_server() -> subprocess.Popen[bytes]:
+    """Start `flows.temporary_server`, which waits for its database."""
     environment = {
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": server_database_url(),
         **SERVER,
         **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _NOT_NEEDED},
         "PREFECT_SERVER_EVENTS_STREAM_OUT_ENABLED": "false",
+        # Winnow uses no blocks. Memoised, the next server of this database would leave them out as well.
+        "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+        "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
         **os.environ,
     }
-    with server_log().open("ab") as log:
+    with _opened_log() as log:
         process = subprocess.Popen(  # our own interpreter and words
             [sys.executable, "-m", "flows.temporary_server"],
             env=environment,
@@ -76,7 +83,28 @@ def _start_temporary_server() -> str:
             stderr=log,
         )
     atexit.register(_end, process)
-    assert process.stdout is not None  # noqa: S101 # asked for above
+    return process
+
+
+def _opened_log() -> IO[bytes]:
+    try:
+        settings().home.mkdir(parents=True, exist_ok=True)
+        return server_log().open("ab")
+    except OSError as error:
+        raise DefinitionError(
+            f"{settings().home} cannot be written to: {error}. Set WINNOW_HOME to another folder."
+        ) from None
+
+
+def _address(process: subprocess.Popen[bytes]) -> str:
+    """Give a temporary server its database. Returns its API address; requests wait until it is ready."""
+    for name, value in _TRIES.items():
+        os.environ.setdefault(name, value)
+    database = os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL") or server_database_url()
+    assert process.stdin and process.stdout  # noqa: S101, PT018 # asked for when it was started
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(f"{database}\n".encode())
+        process.stdin.flush()
     port = process.stdout.readline().decode().strip()
     if not port:
         raise DefinitionError(
@@ -98,8 +126,9 @@ def end_without_server(status: object) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None  # noqa: S101 # asked for when it was started
-    process.stdin.close()
+    assert process.stdin  # noqa: S101 # asked for when it was started
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
     try:
         process.wait(15)
     except subprocess.TimeoutExpired:
