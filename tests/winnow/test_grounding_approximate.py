@@ -2,7 +2,7 @@ import random
 import re
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
@@ -183,6 +183,7 @@ _VOCABULARY = ["agreement", "contractor", "obligation", "delivery", "insurance",
 
 
 @settings(max_examples=200, deadline=None, database=None)
+@example(["agreement"] * 9 + ["delivery"], 2206, 0.0625)  # cut off within a word, and there letter by letter
 @given(st.lists(st.sampled_from(_VOCABULARY), min_size=4, max_size=60), st.integers(0, 2**32), st.floats(0.0, 0.3))
 def test_what_is_placed_is_like_the_quote(listed, seed, noise):
     text = " ".join(listed)
@@ -193,11 +194,12 @@ def test_what_is_placed_is_like_the_quote(listed, seed, noise):
         for character in " ".join(listed[start : start + chance.randint(3, 20)])
     )
     assume(any(character.isalnum() for character in quote))
-    found = words(text, locate(text, quote))
+    evidence = locate(text, quote)
+    found = words(text, evidence)
     if found is not None:
         asked, placed = (re.sub(r"\W", "", one) for one in (quote, found))
         assert Levenshtein.normalized_similarity(asked, placed) >= 0.85
-        assert f" {found} " in f" {text} "
+        assert evidence.mark != "approximate" or f" {found} " in f" {text} "
 
 
 @settings(max_examples=200, deadline=None, database=None)
