@@ -140,6 +140,11 @@ def project_id(connection: Connection, job_id: int) -> int:
     return int(connection.execute(select(_job.c.project_id).where(_job.c.id == job_id)).scalar_one())
 
 
+def paused_by_flow_run(connection: Connection, job_id: int, flow_run_id: str) -> None:
+    """Note by which of its flow runs a job was paused: the one by which it is resumed or cancelled in Prefect."""
+    connection.execute(update(_job).where(_job.c.id == job_id).values(flow_run_id=flow_run_id))
+
+
 def of_flow_run(connection: Connection, flow_run_id: str) -> list[int]:
     """The unfinished jobs that a flow run drives."""
     chosen = select(_job.c.id).where(_job.c.flow_run_id == flow_run_id, _job.c.status.in_(UNFINISHED))

@@ -29,7 +29,7 @@ from flows.parameters import (
 )
 from tasks import job_artifacts, models
 from tasks.extract_cell import extract_cell
-from tasks.follow_prefect import settle_cancelled
+from tasks.follow_prefect import resumed, settle_cancelled
 from tasks.job_figures import job_figures
 from tasks.plan_job import join_job, plan_job
 from tasks.run_job import running
@@ -75,11 +75,11 @@ def extract_variables(
     """
     if job:
         joined = join_job(job)
-        try:
-            return _work_on(joined, concurrency) if joined else job_figures(job)
-        except JobPausedError as paused:  # told by the run that it joined
-            return Cancelled(message=str(paused))  # type: ignore[return-value]
-    options = job_options(sample, variables, model, seed, variables_per_call, budget)
+        if not resumed(joined):
+            return _join(joined, concurrency)
+        options = joined.options
+    else:
+        options = job_options(sample, variables, model, seed, variables_per_call, budget)
     settle_cancelled()
     planned = plan_job(project, options, runtime.flow_run.get_id(), deployed=further_runs.deployed())
     further_runs.start(planned, concurrency)
@@ -88,6 +88,16 @@ def extract_variables(
         said = f"Job {planned.id} was cancelled; `winnow resume {planned.id}` goes on with it."
         return Cancelled(message=said)  # type: ignore[return-value] # Prefect ends the flow run in this state
     return job_artifacts.report(planned.id)
+
+
+def _join(job: Job, concurrency: int) -> dict[str, Any]:
+    """Work on a job that others work on too, where it still runs."""
+    if job.status not in ("pending", "running"):
+        return job_figures(job.id)
+    try:
+        return _work_on(job, concurrency)
+    except JobPausedError as paused:  # told by the run that it joined
+        return Cancelled(message=str(paused))  # type: ignore[return-value]
 
 
 def _work_on(job: Job, concurrency: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from db.session import transaction
 from tasks.gates import Gate
 from tasks.showing import AWAY
 from winnow.exceptions import DatabaseDownError
-from winnow.jobs import BY_HAND, JobStatus
+from winnow.jobs import BY_HAND, Job, JobStatus
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Follower:
                 try:
                     state = client.read_flow_run(flow_run_id).state
                     if state and state.type in _MEANS:
-                        self._stop(job_id, state, gate)
+                        self._stop(job_id, flow_run_id, state, gate)
                         if state.state_details.pause_timeout:
                             self.stopped_by = _until_resumed(job_id)
                             client.set_flow_run_state(flow_run_id, self.stopped_by, force=True)
@@ -63,11 +63,13 @@ class Follower:
                 except (*AWAY, DatabaseDownError):
                     logger.debug("The flow run could not be looked at; the job goes on")
 
-    def _stop(self, job_id: int, state: State, gate: Gate) -> None:
+    def _stop(self, job_id: int, flow_run_id: UUID, state: State, gate: Gate) -> None:
         status = _MEANS[state.type]
         with transaction() as connection:
             stop = jobs.pause if status == "paused" else jobs.cancel
             stop(connection, job_id, f"{status} in Prefect {BY_HAND}")
+            if status == "paused":
+                jobs.paused_by_flow_run(connection, job_id, str(flow_run_id))
         self.stopped_by = state
         gate.close(f"the job was {status}")
 
@@ -76,6 +78,12 @@ def _until_resumed(job_id: int) -> State:
     """A pause without an end. The UI gives its own one, and Prefect's server fails a flow run that it finds past it."""
     said = f"Job {job_id} was paused. Calls in flight are kept; Resume goes on with it, whenever that is."
     return Suspended(message=said)
+
+
+def resumed(job: Job) -> bool:
+    """Whether this flow run is that by which the job was paused: then it was resumed, and the job goes on with it."""
+    with transaction() as connection:
+        return job.status == "paused" and job.id in jobs.of_flow_run(connection, str(runtime.flow_run.get_id()))
 
 
 def settle_cancelled() -> None:

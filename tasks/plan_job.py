@@ -94,12 +94,15 @@ def plan_job(project_name: str, options: JobOptions, flow_run_id: str | None = N
         return job
 
 
-def join_job(job_id: int) -> Job | None:
-    """A job that others work on, to work on it too; None where it does not run (any more)."""
+def join_job(job_id: int) -> Job:
+    """A job that was planned by another run.
+
+    Raises:
+        DefinitionError: there is no such job.
+    """
     ready()
     with transaction() as connection:
-        job = jobs.get(connection, job_id)
-    return job if job.status in ("pending", "running") else None
+        return jobs.get(connection, job_id)
 
 
 def cell_plan(connection: Connection, project: Project, options: JobOptions) -> CellPlan:

@@ -106,19 +106,13 @@ def strike_out() -> None:
         assert workers.reap(connection) > 0
 
 
-def join(job_id: int) -> Any:
-    job = join_job(job_id)
-    assert job
-    return job
-
-
 def test_two_processes_share_a_job_and_no_cell_is_asked_twice(model_server: OpenAIServer, colleague: Any) -> None:
     job_id = documents(12)
     model_server.configure(latency=0.2)
     other = colleague(job_id)
     other.begin()
     wait_until(lambda: model_server.stats().requests > 0)
-    ended = work(join(job_id), slots=2)
+    ended = work(join_job(job_id), slots=2)
 
     assert other.ended() == 0
     assert (stored(ended).status, ended.counts.done, ended.counts.failed) == ("completed", 24, 0)
@@ -138,7 +132,7 @@ def test_the_last_documents_of_a_process_that_is_killed_are_waited_for_and_taken
     other = colleague(job_id, "dies")
     other.begin()
     wait_until(lambda: model_server.stats().requests > 0)
-    ended = work(join(job_id), slots=2)
+    ended = work(join_job(job_id), slots=2)
 
     assert other.ended() == 9
     assert (ended.status, ended.counts.done, ended.counts.failed) == ("completed", 6, 0)
@@ -158,7 +152,7 @@ def test_a_process_that_was_frozen_writes_nothing_over_what_the_new_owner_wrote(
     other.begin()
     wait_until(lambda: model_server.stats().requests > 0)
     other.freeze()
-    ended = work(join(job_id), slots=2)
+    ended = work(join_job(job_id), slots=2)
     results = rows("SELECT * FROM extraction ORDER BY id"), rows("SELECT * FROM cell ORDER BY id")
     other.thaw()
 
@@ -204,7 +198,7 @@ def test_what_a_late_writer_bought_is_not_bought_again(model_server: OpenAIServe
         late.join()
     assert stored(job.job).counts.pending == 1
 
-    assert work(join(job_id)).status == "completed"
+    assert work(join_job(job_id)).status == "completed"
     assert model_server.stats().requests == 1
 
 
@@ -221,17 +215,10 @@ def test_a_worker_that_was_struck_out_registers_anew_and_goes_on(
 
     striking = threading.Thread(target=strike_out_once)
     striking.start()
-    ended = work(join(job_id), slots=2)
+    ended = work(join_job(job_id), slots=2)
     striking.join()
 
     assert (ended.status, ended.counts.done, ended.counts.failed) == ("completed", 12, 0)
     assert model_server.stats().duplicates <= 2  # those in flight
     assert rows("SELECT count(DISTINCT worker_id) FROM call") == [(2,)]
     assert rows("SELECT * FROM claim") == []
-
-
-def test_a_job_that_has_ended_cannot_be_joined(model_server: OpenAIServer) -> None:
-    job_id = documents(1)
-    work(join(job_id))
-
-    assert join_job(job_id) is None
