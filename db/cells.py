@@ -88,17 +88,33 @@ def plan(connection: Connection, job_id: int, planned: Iterable[PlannedCell]) ->
         """),
         {"job": job_id},
     )
+    _drop_unlisted(connection, job_id)
+    connection.execute(text(_INSERT.format(planned="SELECT * FROM planned")), {"job": job_id})
+    connection.execute(text("DROP TABLE planned"))
+
+
+def _drop_unlisted(connection: Connection, job_id: int) -> None:
+    """Drop the pending cells of entities that no planned question has listed."""
+    pending = "job_id = :job AND status = 'pending' AND entity_id IS NOT NULL"
+    if not connection.scalar(text(f"SELECT EXISTS (SELECT FROM cell WHERE {pending})"), {"job": job_id}):
+        return
+    # A table of its own, and analysed: left to itself, the database looks through a document's list for every cell.
     connection.execute(
         text("""
-            DELETE FROM cell WHERE job_id = :job AND status = 'pending' AND entity_id IS NOT NULL AND NOT EXISTS (
-                SELECT FROM planned JOIN extraction USING (question_key, document_id, prompt_id),
-                    unnest(extraction.entity_ids) AS listed (entity_id)
-                WHERE document_id = cell.document_id AND listed.entity_id = cell.entity_id)
+            CREATE TEMPORARY TABLE listed ON COMMIT DROP AS
+            SELECT document_id, unnest(entity_ids) AS entity_id
+            FROM planned JOIN extraction USING (question_key, document_id, prompt_id)
+        """)
+    )
+    connection.execute(text("ANALYZE listed"))
+    connection.execute(
+        text(f"""
+            DELETE FROM cell WHERE {pending} AND NOT EXISTS (
+                SELECT FROM listed WHERE listed.document_id = cell.document_id AND listed.entity_id = cell.entity_id)
         """),
         {"job": job_id},
     )
-    connection.execute(text(_INSERT.format(planned="SELECT * FROM planned")), {"job": job_id})
-    connection.execute(text("DROP TABLE planned"))
+    connection.execute(text("DROP TABLE listed"))
 
 
 def analyze(connection: Connection) -> None:

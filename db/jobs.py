@@ -241,6 +241,12 @@ def resume(
         raise DefinitionError(f"Job {job_id} has ended; run again for a new one.")
 
 
+def new_plan(connection: Connection, job_id: int, plan_key: str) -> bool:
+    """Note what a job's cells are planned from. False where that is what they were planned from before."""
+    changed = update(_job).where(_job.c.id == job_id, _job.c.plan_key.is_distinct_from(plan_key))
+    return bool(connection.execute(changed.values(plan_key=plan_key)).rowcount)
+
+
 def reopen(connection: Connection, job_id: int) -> bool:
     """Make a job unfinished again, to be run on. False where it is unfinished already."""
     return _change(connection, job_id, "pending", ENDED, event="reopened", failed_documents=0)

@@ -172,6 +172,7 @@ class Job(Base):
     model: Mapped[str]
     options: Mapped[dict[str, Any]]
     rules: Mapped[str]  # the constant part of its prompts
+    plan_key: Mapped[str | None]  # the hash of what its cells were planned from; null where rows are entities
     flow_run_id: Mapped[str | None]
     deployed: Mapped[bool] = mapped_column(server_default=text("false"))  # its runs are those of a deployment
     failed_documents: Mapped[int] = mapped_column(server_default=text("0"))  # in a row

@@ -4,12 +4,15 @@ The key is known before any call. Two cells with the same key are the same quest
 the other: in the next job, and in another that runs at the same time.
 """
 
+import hashlib
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from db.cells import PlannedCell
+from db.documents import StoredDocument
 from tasks import models
 from winnow.answers import ENVELOPE_SCHEMA
 from winnow.checks import compile_check
@@ -33,6 +36,14 @@ class CellPlan:
     codebook: Codebook
     prompts: tuple[PromptVersion, ...]  # of the variables asked
     unit: PromptVersion | None = None  # that asks for a document's entities
+
+    def key(self, documents: Iterable[StoredDocument]) -> str:
+        """The hash of what it asks of these documents: with the same key, it has the same cells."""
+        short, long = self.of_document(0, "", 0), self.of_document(0, "", sys.maxsize)
+        hashed = hashlib.sha256(repr((short, long)).encode())
+        for document in documents:
+            hashed.update(f"\n{document.id} {document.text_hash} {document.tokens}".encode())
+        return hashed.hexdigest()
 
     def of_document(self, document_id: int, text_hash: str, tokens: int) -> list[PlannedCell]:
         """A document's cells: its variables, or where rows are entities the cell that lists them."""

@@ -6,6 +6,7 @@ Where rows are entities, these are the cells that list them; a document's other 
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -79,17 +80,21 @@ def plan_job(project_name: str, options: JobOptions, flow_run_id: str | None = N
         if options.kind == "sample":
             jobs.abandon_others(connection, project.id, job_id)
         plan = cell_plan(connection, project, options)
-        planned = (
-            cell
-            for document in chosen_documents(connection, project, options, job_id)
-            for cell in plan.of_document(document.id, str(document.text_hash), document.tokens or 0)
-        )
-        cells.plan(connection, job_id, planned)
+        chosen = partial(chosen_documents, connection, project, options, job_id)
+        # Where rows are entities, what was listed meanwhile changes the plan too.
+        changed = plan.unit is not None or jobs.new_plan(connection, job_id, plan.key(chosen()))
+        if changed:
+            planned = (
+                cell
+                for document in chosen()
+                for cell in plan.of_document(document.id, str(document.text_hash), document.tokens or 0)
+            )
+            cells.plan(connection, job_id, planned)
         cells.settle_answered(connection, job_id)
         if plan.unit:
             _plan_listed(connection, job_id, plan)
         job = jobs.get(connection, job_id)
-        if job.counts.total >= _MANY:
+        if changed and job.counts.total >= _MANY:
             cells.analyze(connection)
         return job
 

@@ -1,7 +1,7 @@
 """The plan of a job: what stands in the database before the first call, and what a wrong request leaves there."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -437,6 +437,50 @@ def test_a_changed_prompt_replaces_what_is_pending_in_it(grants: int) -> None:
     assert {cell for cell, keys in planned(again).items() if keys != before[cell]} == {
         (f"{number}.pdf", "amount") for number in range(3)
     }
+
+
+def test_a_plan_that_has_not_changed_is_not_made_again(grants: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = plan_job("Grants", options())
+    answer(first, 2)
+    monkeypatch.setattr(cells, "plan", None)
+    again = plan_job("Grants", options())
+    assert (again.id, again.counts) == (first.id, Counts(extracted=2, pending=4))
+
+
+def update_a_document(values: str) -> Callable[[int], None]:
+    def update(_: int) -> None:
+        with transaction() as connection:
+            connection.execute(text(f"UPDATE document SET {values} WHERE name = '1.pdf'"))
+
+    return update
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        lambda project: add_document(project, "3.pdf"),
+        update_a_document("text_hash = 'another'"),
+        update_a_document("tokens = 1000000"),
+        update_a_document("status = 'failed', reason = 'empty', text = NULL"),
+        lambda _: change("title"),
+        lambda _: change("title", variable("amount", type="number", unit="EUR")),
+        lambda _: change("title", variable("amount", type="number"), domain="Grants of the state."),
+        lambda _: change("title", variable("amount", type="number"), language="de"),
+        lambda _: change("title", variable("amount", type="number"), chunking={"whole_up_to": 500}),
+        lambda _: change("title", variable("amount", type="number"), checks=[{"expression": "amount > 0"}]),
+    ],
+)
+def test_whatever_the_cells_are_planned_from_is_in_the_plans_key(grants: int, changes: Any) -> None:
+    keys = [plan_key(plan_job("Grants", options()))]
+    changes(grants)
+    keys += [plan_key(plan_job("Grants", options())) for _ in range(2)]
+    assert keys[0] != keys[1] == keys[2]
+
+
+def plan_key(job: Job) -> str:
+    ((key,),) = rows(f"SELECT plan_key FROM job WHERE id = {job.id}")
+    assert isinstance(key, str)
+    return key
 
 
 @pytest.mark.parametrize("ended", ["completed", "completed_with_errors", "failed", "cancelled"])
