@@ -6,12 +6,24 @@ Both print one JSON line with the processor seconds and the peak memory of the p
 import json
 import resource
 import sys
+import threading
 import time
+from itertools import pairwise
 from typing import Any
+
+import psutil  # type: ignore[import-untyped]
 
 from benchmarks import corpus
 
 MODEL = "openai:bench"
+
+
+QUARTERS = """
+    SELECT extract(epoch FROM max(answered_at))::float8
+    FROM (SELECT answered_at, ntile(4) OVER (ORDER BY answered_at) AS quarter FROM call) AS answered
+    GROUP BY quarter ORDER BY quarter
+"""
+"""When each quarter of the calls had been answered."""
 
 
 def _cpu() -> float:
@@ -19,7 +31,7 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _measured(work: Any) -> dict[str, float]:
+def _measured(work: Any) -> dict[str, Any]:
     cpu, clock = _cpu(), time.monotonic()
     work()
     return {
@@ -29,7 +41,31 @@ def _measured(work: Any) -> dict[str, float]:
     }
 
 
-def winnow(documents: int, variables: int, slots: int) -> dict[str, float]:
+class _Course:
+    """Processor time and memory of this process in the course of a job."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[float, float, float]] = []  # time, processor seconds, bytes
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        memory = psutil.Process().memory_info
+        while True:
+            self._seen.append((time.time(), _cpu(), memory().rss))
+            time.sleep(0.2)
+
+    def by_quarters(self, calls: int) -> dict[str, list[float]]:
+        """Milliseconds per call in each quarter of the calls, and the megabytes at its end."""
+        from db.session import transaction
+
+        with transaction() as connection:
+            ends = connection.exec_driver_sql(QUARTERS).scalars().all()
+        began, *at = [min(self._seen, key=lambda seen: abs(seen[0] - end)) for end in (0.0, *ends)]
+        cpu = [later[1] - earlier[1] for earlier, later in pairwise([began, *at])]
+        return {"cpu_ms": [4000 * used / calls for used in cpu], "rss_mb": [seen[2] / 2**20 for seen in at]}
+
+
+def winnow(documents: int, variables: int, slots: int) -> dict[str, Any]:
     """Winnow's own job: plan, ask, ground, store, with Prefect showing it."""
     name = prepared(range(documents), variables)
     from flows.prefect_environment import use_prefect
@@ -37,7 +73,9 @@ def winnow(documents: int, variables: int, slots: int) -> dict[str, float]:
     use_prefect()
     from flows.extract_variables import extract_variables
 
-    return _measured(lambda: extract_variables(name, model=MODEL, concurrency=slots))
+    course = _Course()
+    used = _measured(lambda: extract_variables(name, model=MODEL, concurrency=slots))
+    return used | course.by_quarters(documents * variables)
 
 
 def prepared(numbers: range, variables: int) -> str:
@@ -69,7 +107,7 @@ def prepared(numbers: range, variables: int) -> str:
     return name
 
 
-def langchain(documents: int, variables: int, slots: int) -> dict[str, float]:
+def langchain(documents: int, variables: int, slots: int) -> dict[str, Any]:
     """LangChain's `batch` over the same prompts: nothing is checked or kept."""
     from langchain.chat_models import init_chat_model
     from langchain_core.messages import HumanMessage, SystemMessage
