@@ -241,8 +241,8 @@ def resume(
         raise DefinitionError(f"Job {job_id} has ended; run again for a new one.")
 
 
-def new_plan(connection: Connection, job_id: int, plan_key: str) -> bool:
-    """Note what a job's cells are planned from. False where that is what they were planned from before."""
+def new_plan(connection: Connection, job_id: int, plan_key: str | None) -> bool:
+    """Note what a job's cells are planned from, None where no key tells. False where that was noted already."""
     changed = update(_job).where(_job.c.id == job_id, _job.c.plan_key.is_distinct_from(plan_key))
     return bool(connection.execute(changed.values(plan_key=plan_key)).rowcount)
 

@@ -81,8 +81,8 @@ def plan_job(project_name: str, options: JobOptions, flow_run_id: str | None = N
             jobs.abandon_others(connection, project.id, job_id)
         plan = cell_plan(connection, project, options)
         chosen = partial(chosen_documents, connection, project, options, job_id)
-        # Where rows are entities, what was listed meanwhile changes the plan too.
-        changed = plan.unit is not None or jobs.new_plan(connection, job_id, plan.key(chosen()))
+        key = None if plan.unit else plan.key(chosen())  # of entities, what was listed meanwhile shapes the plan too
+        changed = jobs.new_plan(connection, job_id, key) or key is None
         if changed:
             planned = (
                 cell

@@ -477,6 +477,16 @@ def test_whatever_the_cells_are_planned_from_is_in_the_plans_key(grants: int, ch
     assert keys[0] != keys[1] == keys[2]
 
 
+def test_rows_that_were_entities_for_a_while_are_planned_again(database: str) -> None:
+    project(*PROTEST_VARIABLES, documents=2)
+    first = planned(plan_job("Grants", options()))
+    change(*PROTEST_VARIABLES, **PROTESTS)
+    assert len(planned(plan_job("Grants", options()))) == 2
+    change(*PROTEST_VARIABLES)
+
+    assert planned(plan_job("Grants", options())) == first
+
+
 def plan_key(job: Job) -> str:
     ((key,),) = rows(f"SELECT plan_key FROM job WHERE id = {job.id}")
     assert isinstance(key, str)
