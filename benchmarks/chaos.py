@@ -274,6 +274,19 @@ def bought_again(log: Sequence[Json], stored: dict[int, Stored]) -> list[str]:
     ]
 
 
+def overtaken(log: Sequence[Json], stored: dict[int, Stored]) -> list[Json]:
+    """The repeated requests whose first reply was stored later: by a worker that was taken for gone, and was not."""
+    offset = time.time() - time.monotonic()
+    kept: dict[str, float] = {}
+    found = []
+    for line in log:
+        if kept.get(line["digest"], line["at"]) > line["at"]:
+            found.append(line)
+        if reply := stored.get(line["number"]):
+            kept.setdefault(line["digest"], reply.at - offset)
+    return found
+
+
 def lost(log: Sequence[Json], stored: dict[int, Stored]) -> list[Json]:
     """The requests that were answered, and whose reply is not stored."""
     return [line for line in log if paid(line) and line["number"] not in stored]

@@ -42,7 +42,7 @@ GRACE = 60.0  # seconds in which a run that was asked to end has to
 TO_THE_END = 600.0  # seconds for what is left when the faults stop
 HEAD = (
     "project", "cells", "requests", "failed or spoiled", "runs", "killed", "asked to end", "frozen",
-    "ended by themselves", "repeated", "lost", "most at one end", "bought again", "dataset",
+    "ended by themselves", "repeated", "overtaken", "lost", "most at one end", "bought again", "dataset",
 )  # fmt: skip
 
 
@@ -298,12 +298,12 @@ def _account(
         differing = chaos.differences(undisturbed, chaos.dataset(one.winnow, one.corpus, folder))
         again = chaos.bought_again(made, stored)
         at_ends = _lost_at(one.ends(), chaos.lost(made, stored))
-        repeated = len(chaos.repeated(made))
-        print(line(_row(one, job, made, (repeated, at_ends, again, differing))))
+        repeated, overtaken = len(chaos.repeated(made)), len(chaos.overtaken(made, stored))
+        print(line(_row(one, job, made, (repeated, overtaken, at_ends, again, differing))))
         said = [*one.wrong, *chaos.miscounted(job), *differing, *again]
         said += _too_many(one, at_ends)
-        if repeated > (number := sum(map(len, at_ends.values()))):
-            said.append(f"{repeated} requests were repeated, and {number} replies lost")
+        if repeated - overtaken > (number := sum(map(len, at_ends.values()))):
+            said.append(f"{repeated - overtaken} requests were repeated, and {number} replies lost")
         wrong += [f"{one.corpus.name}: {what}" for what in said]
     return wrong
 
@@ -329,7 +329,7 @@ def _too_many(one: Driven, at_ends: dict[float | None, list[Json]]) -> list[str]
 
 
 def _row(one: Driven, job: dict[str, Any], made: list[Json], account: tuple[Any, ...]) -> tuple[str, ...]:
-    repeated, at_ends, again, differing = account
+    repeated, overtaken, at_ends, again, differing = account
     struck = Counter(life.killed_by for life in one.lives)
     return (
         one.corpus.name,
@@ -342,6 +342,7 @@ def _row(one: Driven, job: dict[str, Any], made: list[Json], account: tuple[Any,
         str(len(one.frozen)),
         str(one.by_themselves().total()),
         str(repeated),
+        str(overtaken),
         str(sum(map(len, at_ends.values()))),
         str(max(map(len, at_ends.values()), default=0)),
         str(len(again)),

@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from benchmarks.chaos import Stored, bought_again, contracts, differences, lost, miscounted, protests, repeated
+from benchmarks.chaos import (
+    Stored,
+    bought_again,
+    contracts,
+    differences,
+    lost,
+    miscounted,
+    overtaken,
+    protests,
+    repeated,
+)
 from tests.openai_settings import Json
 
 BEGIN = time.monotonic()
@@ -32,6 +42,12 @@ def test_a_reply_that_was_paid_for_and_is_not_stored_is_lost() -> None:
     failed = [request(3, "c", 0, status=500), request(4, "d", 0, fault="error_in_200")]
 
     assert lost([request(1, "a", 0), request(2, "b", 0), *failed], {1: stored(1)}) == [request(2, "b", 0)]
+
+
+def test_a_request_made_before_the_reply_to_the_same_was_stored_has_overtaken_it() -> None:
+    log = [request(1, "a", 0), request(2, "b", 0), request(3, "a", 1), request(4, "b", 1)]
+
+    assert overtaken(log, {1: stored(5), 3: stored(2), 4: stored(2)}) == [request(3, "a", 1)]
 
 
 @pytest.mark.parametrize(("first", "again"), [({}, 1), ({"status": 429}, 0), ({"fault": "malformed"}, 0)])
