@@ -94,6 +94,13 @@ def runs(home):
     return pid is not None and psutil.pid_exists(int(pid))
 
 
+def write_at_once(path, text):
+    """Nobody sees half of it."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
 def processes_of(home):
     """The PostgreSQL processes whose data is in this home."""
     found = []
@@ -216,13 +223,13 @@ class TestKilled:
         server = first.line()
         noted = old_home / "postgres" / "postmaster.pid"
         ready = noted.read_text()
-        noted.write_text(ready.replace("ready   ", "starting"))  # what a server notes that takes no connections yet
+        write_at_once(noted, ready.replace("ready   ", "starting"))  # as a server that takes no connections yet
         child = use(old_home, WAIT + USE)
         assert child.line() == "here"
         child.go_on()
         time.sleep(1)
         assert child.process.poll() is None
-        noted.write_text(ready)
+        write_at_once(noted, ready)
         assert child.line() == server
         child.end()
         assert runs(old_home)

@@ -1,5 +1,6 @@
 """A document that crashes its parser, hangs or wants too much memory fails alone, with its reason and the remedy."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -59,7 +60,12 @@ def parse(pool: ParsePool, tmp_path: Path) -> Parse:
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "tasks.parse_child" in child.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended, and is a zombie at most
+            if "tasks.parse_child" in child.cmdline():
+                found.append(child)
+    return found
 
 
 TOO_MUCH = "reading it takes more than 512 MB of memory; raise WINNOW_PARSE_MEMORY_MB to read it"
